@@ -1,0 +1,20 @@
+"""The configuration: TOML and the environment in, frozen records out, or every mistake at once."""
+
+from .loading import NothingConfigured, load, parse
+from .reading import ConfigError
+from .records import Account, ClientKey, Config, Limits, Provider, Route, Target, Timeouts
+
+__all__ = [
+    "Account",
+    "ClientKey",
+    "Config",
+    "ConfigError",
+    "Limits",
+    "NothingConfigured",
+    "Provider",
+    "Route",
+    "Target",
+    "Timeouts",
+    "load",
+    "parse",
+]
