@@ -1,0 +1,224 @@
+"""Events -> Claude's stream (Anthropic Messages), the house format; and whole answers.
+
+The grammar is Anthropic's, "Streaming messages": ``message_start``, content blocks one
+strictly after the other, one ``message_delta``, ``message_stop``. Each event is an
+``event:`` line and a ``data:`` line whose JSON ``type`` equals it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from ... import estimate
+from ...errors import GatewayError
+from ...events import (
+    BlockEnded,
+    BlockStarted,
+    ChatReply,
+    ChatRequest,
+    Event,
+    Failed,
+    Finished,
+    InputDelta,
+    RedactedThinkingBlock,
+    ReplyBlock,
+    SignatureDelta,
+    Started,
+    TextBlock,
+    TextDelta,
+    ThinkingBlock,
+    ThinkingDelta,
+    ToolUseBlock,
+    Usage,
+    UsageReported,
+)
+from ...jsontext import encode, json_string
+from .errors import error_object
+
+PING = b'event: ping\ndata: {"type": "ping"}\n\n'
+COMMENT = b": keep-alive\n\n"
+END = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
+
+_DELTA = (
+    b"event: content_block_delta\ndata: "
+    b'{"type":"content_block_delta","index":%d,"delta":{"type":"%b_delta","%b":'
+)
+
+
+class ClaudeWriter:
+    """Implements `aigateway.dialects.base.Writer`."""
+
+    def __init__(self, chat: ChatRequest, id: str, created: int) -> None:
+        self._chat = chat
+        self._id = id
+        self._index = -1
+        self._started = False
+        self._usage: Usage | None = None
+        self.size = 0
+        self._text = self._thinking = self._json = b""  # what goes before a delta of the open block
+        # By type: a dozen kinds of event, told apart in one lookup.
+        self._writes: dict[type, Callable[[Any], bytes]] = {
+            Started: self._start,
+            BlockStarted: self._start_block,
+            TextDelta: self._write_text,
+            ThinkingDelta: self._write_thinking,
+            SignatureDelta: self._write_signature,
+            InputDelta: self._write_input,
+            BlockEnded: self._end_block,
+            UsageReported: self._report,
+            Finished: self._finish,
+            Failed: self._failed,
+        }
+
+    def write(self, events: Sequence[Event]) -> bytes:
+        writes = self._writes
+        if len(events) == 1:
+            event = events[0]
+            return writes[event.__class__](event)
+        return b"".join([writes[event.__class__](event) for event in events])
+
+    def fail(self, error: GatewayError) -> bytes:
+        return b"event: error\ndata: %b\n\n" % encode(error_object(error, self._id))
+
+    def keep_alive(self) -> bytes:
+        return PING if self._started else COMMENT
+
+    # ---------------------------------------------------------------- events
+
+    def _start(self, event: Started) -> bytes:
+        self._started = True
+        self._usage = event.usage
+        usage = event.usage or Usage(input_tokens=estimate.prompt_tokens(self._chat))
+        return (
+            b'event: message_start\ndata: {"type":"message_start","message":{"id":%b,"type":"message",'
+            b'"role":"assistant","model":%b,"content":[],"stop_reason":null,"stop_sequence":null,"usage":%b}}\n\n'
+            % (
+                json_string(message_id(event.id, self._id)),
+                json_string(self._chat.model),
+                render_usage(usage),
+            )
+        )
+
+    def _start_block(self, event: BlockStarted) -> bytes:
+        self._index = index = self._index + 1
+        self._text = _DELTA % (index, b"text", b"text")
+        match event.type:
+            case "text":
+                block = b'{"type":"text","text":""}'
+            case "thinking":
+                self._thinking = _DELTA % (index, b"thinking", b"thinking")
+                block = b'{"type":"thinking","thinking":"","signature":""}'
+            case "redacted_thinking":
+                block = b'{"type":"redacted_thinking","data":%b}' % json_string(event.data)
+            case _:
+                self._json = _DELTA % (index, b"input_json", b"partial_json")
+                block = b'{"type":"tool_use","id":%b,"name":%b,"input":{}}' % (
+                    json_string(event.id),
+                    json_string(event.name),
+                )
+        return (
+            b"event: content_block_start\ndata: "
+            b'{"type":"content_block_start","index":%d,"content_block":%b}\n\n' % (index, block)
+        )
+
+    def _write_text(self, event: TextDelta) -> bytes:
+        text = json_string(event.text)
+        self.size += len(text) - 2
+        return self._text + text + b"}}\n\n"
+
+    def _write_thinking(self, event: ThinkingDelta) -> bytes:
+        text = json_string(event.text)
+        self.size += len(text) - 2
+        return self._thinking + text + b"}}\n\n"
+
+    def _write_input(self, event: InputDelta) -> bytes:
+        text = json_string(event.json)
+        self.size += len(text) - 2
+        return self._json + text + b"}}\n\n"
+
+    def _write_signature(self, event: SignatureDelta) -> bytes:
+        return _DELTA % (self._index, b"signature", b"signature") + json_string(event.signature) + b"}}\n\n"
+
+    def _end_block(self, event: BlockEnded) -> bytes:
+        return b'event: content_block_stop\ndata: {"type":"content_block_stop","index":%d}\n\n' % self._index
+
+    def _report(self, event: UsageReported) -> bytes:
+        self._usage = event.usage
+        return b""
+
+    def _finish(self, event: Finished) -> bytes:
+        usage = self._usage or estimate.usage(self._chat, self.size)
+        sequence = b"null" if event.stop_sequence is None else json_string(event.stop_sequence)
+        return (
+            b'event: message_delta\ndata: {"type":"message_delta",'
+            b'"delta":{"stop_reason":%b,"stop_sequence":%b},"usage":%b}\n\n'
+            % (json_string(event.stop_reason), sequence, render_usage(usage))
+        ) + END
+
+    def _failed(self, event: Failed) -> bytes:
+        return self.fail(event.error)
+
+
+def render_reply(reply: ChatReply, chat: ChatRequest, id: str, created: int) -> bytes:
+    """A whole answer as a Claude message. Usage is always there; an estimate where none was told."""
+    return encode(
+        {
+            "id": message_id(reply.id, id),
+            "type": "message",
+            "role": "assistant",
+            "model": chat.model,
+            "content": [_block(block) for block in reply.content],
+            "stop_reason": reply.stop_reason,
+            "stop_sequence": reply.stop_sequence,
+            "usage": msgspec.Raw(render_usage(reply.usage or estimate.usage(chat, estimate.size_of(reply)))),
+        }
+    )
+
+
+def render_usage(usage: Usage) -> bytes:
+    """The ``usage`` object; thinking tokens are shown where there were any."""
+    details = (
+        b',"output_tokens_details":{"thinking_tokens":%d}' % usage.reasoning_tokens
+        if usage.reasoning_tokens
+        else b""
+    )
+    return (
+        b'{"input_tokens":%d,"cache_creation_input_tokens":%d,"cache_read_input_tokens":%d,"output_tokens":%d%b}'
+        % (
+            usage.input_tokens,
+            usage.cache_write_tokens,
+            usage.cache_read_tokens,
+            usage.output_tokens,
+            details,
+        )
+    )
+
+
+def message_id(provider_id: str, own_id: str) -> str:
+    """``msg_`` and the provider's id, or ours where it gave none."""
+    id = provider_id or own_id
+    return id if id.startswith("msg_") else f"msg_{id}"
+
+
+def _block(block: ReplyBlock) -> dict[str, object]:
+    match block:
+        case TextBlock():
+            return {"type": "text", "text": block.text}
+        case ThinkingBlock():
+            return {"type": "thinking", "thinking": block.thinking, "signature": block.signature or ""}
+        case RedactedThinkingBlock():
+            return {"type": "redacted_thinking", "data": block.data}
+        case ToolUseBlock():
+            return {"type": "tool_use", "id": block.id, "name": block.name, "input": _input(block.input)}
+
+
+def _input(text: str) -> object:
+    """A call's arguments as an object. What a model wrote and is none goes on under ``_raw``."""
+    try:
+        value = msgspec.json.decode(text or "{}")
+    except (msgspec.DecodeError, RecursionError):
+        return {"_raw": text}
+    return value if isinstance(value, dict) else {"_raw": text}
