@@ -1,0 +1,217 @@
+"""The turns of a `ChatRequest` as Chat Completions messages.
+
+Where Claude's blocks and OpenAI's messages differ: results of calls are messages of their own and
+come first; a result holds text only, so its images and files follow in a user message; thinking is
+a field, where the server takes it back at all. Leaves to `render` all but the messages.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from itertools import groupby
+
+from ...errors import MalformedRequest
+from ...events import (
+    AudioBlock,
+    ChatRequest,
+    DocumentBlock,
+    ImageBlock,
+    Message,
+    OtherBlock,
+    RedactedThinkingBlock,
+    RequestBlock,
+    TextBlock,
+    ThinkingBlock,
+    ToolResultBlock,
+    ToolUseBlock,
+)
+from .families import Family, Profile
+
+_TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+# What the report calls a block that has no place.
+_TYPES: dict[type, str] = {
+    ImageBlock: "image",
+    DocumentBlock: "document",
+    AudioBlock: "input_audio",
+    ThinkingBlock: "thinking",
+    RedactedThinkingBlock: "redacted_thinking",
+    ToolUseBlock: "tool_use",
+    ToolResultBlock: "tool_result",
+}
+
+
+class Conversation:
+    """Builds ``messages``, turn by turn; gives ``note`` the types of blocks that have no place.
+
+    Raises `MalformedRequest` for a block that must not be left out and cannot be sent.
+    """
+
+    def __init__(self, profile: Profile, family: Family, note: Callable[[str], None]) -> None:
+        self.messages: list[dict[str, object]] = []
+        self._profile = profile
+        self._family = family
+        self._note = note
+
+    def instruct(self, texts: Iterable[str]) -> None:
+        """A system message, in the role that the model knows for it."""
+        if content := "\n\n".join(text for text in texts if text):
+            role = self._profile.system_role or self._family.system_role
+            self.messages.append({"role": role, "content": content})
+
+    def converse(self, chat: ChatRequest) -> None:
+        """All turns. A run of user messages is one turn: its results come first."""
+        for role, run in groupby(enumerate(chat.messages), key=lambda numbered: numbered[1].role):
+            # Only Claude's messages are numbered as ours are.
+            turn = [
+                (message, f"messages[{index}]" if chat.dialect == "claude" else "messages")
+                for index, message in run
+            ]
+            if role == "user":
+                self._user(turn)
+            elif role == "assistant":
+                for message, place in turn:
+                    self._assistant(message, place)
+            else:
+                for message, _ in turn:
+                    self.instruct(self._texts(message.content))
+
+    def _user(self, turn: list[tuple[Message, str]]) -> None:
+        media: list[dict[str, object]] = []
+        for message, place in turn:
+            for block in message.content:
+                if isinstance(block, ToolResultBlock):
+                    self._result(block, place, media)
+        if media:
+            self.messages.append({"role": "user", "content": media})
+        for message, place in turn:
+            rest = [block for block in message.content if not isinstance(block, ToolResultBlock)]
+            parts = self._parts(rest, place)
+            if parts or not message.content:
+                self.messages.append({"role": "user", "content": self._content(parts)})
+
+    def _result(self, block: ToolResultBlock, place: str, media: list[dict[str, object]]) -> None:
+        """The tool message. What is not text goes to ``media``, with a pointer on both sides
+        (OpenAI answers 400 to an image in a tool message)."""
+        texts = []
+        for part in self._parts(block.content, place):
+            if part["type"] == "text":
+                texts.append(str(part["text"]))
+            else:
+                label = f"attachment {len(media) // 2 + 1}"
+                texts.append(f"See {label} below.")
+                media += ({"type": "text", "text": f"This is {label}:"}, part)
+        content = "\n\n".join(texts)
+        if block.is_error and not content.lower().startswith("error"):
+            content = f"Error: {content}" if content else "Error"
+        self.messages.append({"role": "tool", "tool_call_id": block.tool_use_id, "content": content})
+
+    def _assistant(self, message: Message, place: str) -> None:
+        thinking, texts, calls = [], [], []
+        for block in message.content:
+            match block:
+                case TextBlock(text):
+                    texts.append(text)
+                case ToolUseBlock(id, name, input):
+                    function = {"name": tool_name(name, place), "arguments": input}
+                    calls.append({"id": id, "type": "function", "function": function})
+                case ThinkingBlock(text) if self._profile.reasoning_content and self._family.thinking_field:
+                    thinking.append(text)
+                case ThinkingBlock(""):
+                    pass  # a signature alone means nothing to any but its maker
+                case _:
+                    self._leave_out(block, place)
+        content = "".join(texts)
+        if not content and not calls:
+            return
+        turn: dict[str, object] = {
+            "role": "assistant",
+            "content": content or (None if self._profile.null_content else ""),
+        }
+        if reasoning := "".join(thinking):
+            turn["reasoning_content"] = reasoning
+        if calls:
+            turn["tool_calls"] = calls
+        self.messages.append(turn)
+
+    def _texts(self, content: Iterable[RequestBlock]) -> list[str]:
+        texts = []
+        for block in content:
+            if isinstance(block, TextBlock):
+                texts.append(block.text)
+            else:
+                self._leave_out(block, "messages")
+        return texts
+
+    def _content(self, parts: list[dict[str, object]]) -> object:
+        """``parts`` as content: a string where they are text, which every server takes."""
+        if all(part["type"] == "text" for part in parts):
+            return "\n\n".join(str(part["text"]) for part in parts)
+        return parts
+
+    def _parts(self, blocks: Iterable[RequestBlock], place: str) -> list[dict[str, object]]:
+        parts = []
+        for block in blocks:
+            match block:
+                case TextBlock(text):
+                    if text:
+                        parts.append(_text(text))
+                case ImageBlock():
+                    self._require(self._profile.list_content, place, "images")
+                    url = block.url or f"data:{block.media_type};base64,{block.data}"
+                    parts.append({"type": "image_url", "image_url": {"url": url}})
+                case DocumentBlock():
+                    parts.append(self._document(block, place))
+                case AudioBlock(data, format):
+                    self._require(self._profile.audio, place, "audio")
+                    parts.append({"type": "input_audio", "input_audio": {"data": data, "format": format}})
+                case _:
+                    self._leave_out(block, place)
+        return parts
+
+    def _document(self, block: DocumentBlock, place: str) -> dict[str, object]:
+        if block.text is not None:
+            return _text(f"{block.title}\n\n{block.text}" if block.title else block.text)
+        self._require(self._profile.files and self._profile.list_content, place, "documents other than text")
+        if block.data is None:
+            raise MalformedRequest(
+                f"{place}: this provider takes no document by its URL (source.url); send it as base64",
+                param=f"{place}.source.url" if place != "messages" else place,
+            )
+        file = {
+            "filename": block.title or "document.pdf",
+            "file_data": f"data:{block.media_type};base64,{block.data}",
+        }
+        return {"type": "file", "file": file}
+
+    def _require(self, taken: bool, place: str, what: str) -> None:
+        if not taken:
+            raise MalformedRequest(
+                f"{place}: this provider takes no {what}; leave it out or send it as text", param=place
+            )
+
+    def _leave_out(self, block: RequestBlock, place: str) -> None:
+        type = block.type if isinstance(block, OtherBlock) else _TYPES[block.__class__]
+        if type.endswith(".file_id"):
+            # The file is in a store that only the client's own provider can read.
+            raise MalformedRequest(
+                f"{place}: a {type.partition('.')[0]} by its file_id cannot go to this provider; "
+                "send its data as base64",
+                param=place,
+            )
+        self._note(type)
+
+
+def tool_name(name: str, param: str) -> str:
+    """``name`` if OpenAI takes it: 1 to 64 letters, digits, underscores and hyphens."""
+    if _TOOL_NAME.fullmatch(name) is None:
+        raise MalformedRequest(
+            f'{param}: this provider does not take the tool name "{name[:80]}"; '
+            "use 1 to 64 letters, digits, underscores and hyphens",
+            param=param,
+        )
+    return name
+
+
+def _text(text: str) -> dict[str, object]:
+    return {"type": "text", "text": text}

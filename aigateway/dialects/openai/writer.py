@@ -1,0 +1,239 @@
+"""Events -> OpenAI's chunks (Chat Completions); and whole answers.
+
+One grammar, whichever provider answers: ``role`` in the first delta and only there; one
+``id``, ``created`` and ``model``; ``finish_reason`` in every choice, null until the end;
+usage in a chunk of its own and only for a client that asked; ``[DONE]`` last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from ... import estimate
+from ...errors import GatewayError
+from ...events import (
+    BlockEnded,
+    BlockStarted,
+    ChatReply,
+    ChatRequest,
+    Event,
+    Failed,
+    Finished,
+    InputDelta,
+    SignatureDelta,
+    Started,
+    TextBlock,
+    TextDelta,
+    ThinkingBlock,
+    ThinkingDelta,
+    ToolUseBlock,
+    Usage,
+    UsageReported,
+)
+from ...jsontext import encode, json_string
+from .errors import error_object
+from .usage import render_usage
+
+COMMENT = b": keep-alive\n\n"
+DONE = b"data: [DONE]\n\n"
+
+FINISH_REASONS = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "pause_turn": "stop",
+    "tool_use": "tool_calls",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "compaction": "length",
+    "refusal": "content_filter",
+}
+
+
+class OpenAIWriter:
+    """Implements `aigateway.dialects.base.Writer`."""
+
+    def __init__(self, chat: ChatRequest, id: str, created: int) -> None:
+        self._chat = chat
+        self._id = id
+        self._created = created
+        self._usage: Usage | None = None
+        self.size = 0
+        self._calls = -1
+        self._in_call = False
+        self._has_input = False
+        self._signature = ""
+        self._head = b""
+        self._tail = (
+            b',"finish_reason":null}],"usage":null}\n\n'
+            if chat.include_usage
+            else (b',"finish_reason":null}]}\n\n')
+        )
+        self._text = self._thinking = self._json = b""
+        self._writes: dict[type, Callable[[Any], bytes]] = {
+            Started: self._start,
+            BlockStarted: self._start_block,
+            TextDelta: self._write_text,
+            ThinkingDelta: self._write_thinking,
+            SignatureDelta: self._keep_signature,
+            InputDelta: self._write_input,
+            BlockEnded: self._end_block,
+            UsageReported: self._report,
+            Finished: self._finish,
+            Failed: self._failed,
+        }
+
+    def write(self, events: Sequence[Event]) -> bytes:
+        writes = self._writes
+        if len(events) == 1:
+            event = events[0]
+            return writes[event.__class__](event)
+        return b"".join([writes[event.__class__](event) for event in events])
+
+    def fail(self, error: GatewayError) -> bytes:
+        # No [DONE] after it: naive clients would take a cut answer for a whole one.
+        return b"data: %b\n\n" % encode(error_object(error))
+
+    def keep_alive(self) -> bytes:
+        return COMMENT
+
+    # ---------------------------------------------------------------- events
+
+    def _start(self, event: Started) -> bytes:
+        self._usage = event.usage
+        self._head = (
+            b'data: {"id":%b,"object":"chat.completion.chunk","created":%d,"model":%b,"choices":['
+            % (
+                json_string(completion_id(event.id, self._id)),
+                self._created,
+                json_string(self._chat.model),
+            )
+        )
+        choice = self._head + b'{"index":0,"delta":'
+        self._text = choice + b'{"content":'
+        self._thinking = choice + b'{"reasoning_content":'
+        return choice + b'{"role":"assistant","content":""}' + self._tail
+
+    def _start_block(self, event: BlockStarted) -> bytes:
+        if event.type != "tool_use":
+            self._signature = ""
+            return b""
+        self._calls += 1
+        self._in_call, self._has_input = True, False
+        call: dict[str, object] = {
+            "index": self._calls,
+            "id": event.id,
+            "type": "function",
+            "function": {"name": event.name, "arguments": ""},
+        }
+        if self._signature:
+            # Google's own OpenAI endpoint carries a call's signature so.
+            call["extra_content"] = {"google": {"thought_signature": self._signature}}
+            self._signature = ""
+        choice = self._head + b'{"index":0,"delta":'
+        self._json = choice + b'{"tool_calls":[{"index":%d,"function":{"arguments":' % self._calls
+        return choice + b'{"tool_calls":[%b]}' % encode(call) + self._tail
+
+    def _write_text(self, event: TextDelta) -> bytes:
+        text = json_string(event.text)
+        self.size += len(text) - 2
+        return self._text + text + b"}" + self._tail
+
+    def _write_thinking(self, event: ThinkingDelta) -> bytes:
+        text = json_string(event.text)
+        self.size += len(text) - 2
+        return self._thinking + text + b"}" + self._tail
+
+    def _write_input(self, event: InputDelta) -> bytes:
+        if not event.json:
+            return b""
+        self._has_input = True
+        text = json_string(event.json)
+        self.size += len(text) - 2
+        return self._json + text + b"}}]}" + self._tail
+
+    def _keep_signature(self, event: SignatureDelta) -> bytes:
+        self._signature = event.signature
+        return b""
+
+    def _end_block(self, event: BlockEnded) -> bytes:
+        if not self._in_call:
+            return b""
+        self._in_call = False
+        # Clients parse the arguments: "" breaks them.
+        return b"" if self._has_input else self._write_input(InputDelta("{}"))
+
+    def _report(self, event: UsageReported) -> bytes:
+        self._usage = event.usage
+        return b""
+
+    def _finish(self, event: Finished) -> bytes:
+        reason = FINISH_REASONS.get(event.stop_reason, "stop")
+        end = self._head + b'{"index":0,"delta":{},"finish_reason":"%b"}]' % reason.encode()
+        if not self._chat.include_usage:
+            return end + b"}\n\n" + DONE
+        usage = self._usage or estimate.usage(self._chat, self.size)
+        return end + b',"usage":null}\n\n' + self._head + b'],"usage":%b}\n\n' % render_usage(usage) + DONE
+
+    def _failed(self, event: Failed) -> bytes:
+        return self.fail(event.error)
+
+
+def render_reply(reply: ChatReply, chat: ChatRequest, id: str, created: int) -> bytes:
+    """A whole answer as a chat completion. Usage is always there; an estimate where none was told."""
+    text: list[str] = []
+    thinking: list[str] = []
+    calls: list[dict[str, object]] = []
+    signature = ""
+    for block in reply.content:
+        match block:
+            case TextBlock():
+                text.append(block.text)
+                signature = ""
+            case ThinkingBlock():
+                thinking.append(block.thinking)
+                signature = block.signature or ""
+            case ToolUseBlock():
+                call: dict[str, object] = {
+                    "id": block.id,
+                    "type": "function",
+                    "function": {"name": block.name, "arguments": block.input},
+                }
+                if signature:
+                    call["extra_content"] = {"google": {"thought_signature": signature}}
+                    signature = ""
+                calls.append(call)
+    message: dict[str, object] = {
+        "role": "assistant",
+        "content": "".join(text) if text or not calls else None,
+    }
+    if any(thinking):
+        message["reasoning_content"] = "".join(thinking)
+    if calls:
+        message["tool_calls"] = calls
+    message["refusal"] = None
+    return encode(
+        {
+            "id": completion_id(reply.id, id),
+            "object": "chat.completion",
+            "created": created,
+            "model": chat.model,
+            "choices": [
+                {
+                    "index": 0,
+                    "message": message,
+                    "logprobs": None,
+                    "finish_reason": FINISH_REASONS.get(reply.stop_reason, "stop"),
+                }
+            ],
+            "usage": msgspec.Raw(render_usage(reply.usage or estimate.usage(chat, estimate.size_of(reply)))),
+        }
+    )
+
+
+def completion_id(provider_id: str, own_id: str) -> str:
+    """``chatcmpl-`` and the provider's id, or ours where it gave none."""
+    id = provider_id or own_id
+    return id if id.startswith("chatcmpl-") else f"chatcmpl-{id}"
