@@ -1,0 +1,203 @@
+"""What a client asks -> the body of Gemini's ``generateContent``.
+
+Google refuses a request for a single field it does not know: the body is built from a
+white list, and what has no place in it is reported as dropped. Address, authorization
+and Antigravity's envelope are the provider kinds' business.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...errors import MalformedRequest
+from ...events import ChatRequest, Message, TextBlock
+from ..fields import spelling
+from . import schema, thinking
+from .contents import PLACEHOLDER, Contents, generation, tool_name
+
+MOST_STOPS = 5
+MOST_OUTPUT = 65536
+"""The longest answer of Gemini 2.5 and later; more is refused, not shortened."""
+
+_MODES = {"auto": "AUTO", "any": "ANY", "tool": "ANY", "none": "NONE"}
+
+
+def render_request(
+    chat: ChatRequest, model: str, *, antigravity: bool
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The body that asks ``model`` what ``chat`` asks, before it is JSON (Antigravity puts it
+    into an envelope), and the client's fields that have no place in it, as the client
+    spells them. Raises `MalformedRequest`.
+    """
+    return _Rendering(chat, model.removeprefix("models/"), antigravity).body()
+
+
+class _Rendering:
+    """One request on its way. ``_dropped`` keeps the order in which things were met."""
+
+    def __init__(self, chat: ChatRequest, model: str, antigravity: bool) -> None:
+        self._chat = chat
+        self._model = model
+        self._antigravity = antigravity
+        self._claude = model.startswith("claude-")
+        self._generation = generation(model)
+        self._dropped: dict[str, None] = {}
+
+    def body(self) -> tuple[dict[str, Any], tuple[str, ...]]:
+        chat = self._chat
+        system = [block.text for block in chat.system if block.text]
+        contents, may_think = self._contents(system)
+        body: dict[str, Any] = {"contents": contents}
+        if system:
+            body["systemInstruction"] = {"parts": [{"text": text} for text in system]}
+        if chat.tools:
+            body["tools"] = [{"functionDeclarations": self._declarations()}]
+        if (choice := self._choice()) is not None:
+            body["toolConfig"] = {"functionCallingConfig": choice}
+        if config := self._config(may_think):
+            body["generationConfig"] = config
+        if chat.parallel_tools is False:
+            self._drop("parallel_tools")
+        for field in ("user", "service_tier"):
+            if getattr(chat, field) is not None:
+                self._drop(field)
+        self._dropped.update(dict.fromkeys(chat.other + chat.unknown))
+        return body, tuple(self._dropped)
+
+    def _drop(self, field: str) -> None:
+        self._dropped[spelling(self._chat.dialect, field)] = None
+
+    # -------------------------------------------------------------- contents
+
+    def _contents(self, system: list[str]) -> tuple[list[dict[str, Any]], bool]:
+        """The turns, and whether thinking may be on. Later system messages go to ``system``,
+        except a Claude client's, which mean something at their place."""
+        chat = self._chat
+        messages = list(enumerate(chat.messages))
+        if chat.dialect != "claude":
+            for _, message in messages:
+                if message.role == "system":
+                    system += _texts(message)
+            messages = [(index, message) for index, message in messages if message.role != "system"]
+            # Gemini continues no answer: the last word has to be the user's.
+            while messages and messages[-1][1].role == "assistant":
+                self._dropped[f"messages[{messages.pop()[0]}]"] = None
+        contents = Contents(self._model, antigravity=self._antigravity)
+        for index, message in messages:
+            if message.role != "system":
+                contents.add(message, f"messages[{index}]")
+            elif texts := _texts(message):
+                contents.add_text("<system>\n" + "\n\n".join(texts) + "\n</system>")
+        finished = contents.finished()
+        self._dropped.update(contents.dropped)
+        if not finished:
+            if not system:
+                raise MalformedRequest(
+                    "messages holds nothing to answer: send a user message with some content",
+                    param="messages",
+                )
+            finished = [{"role": "user", "parts": [{"text": PLACEHOLDER}]}]
+        return finished, contents.may_think()
+
+    # ----------------------------------------------------------------- tools
+
+    def _declarations(self) -> list[dict[str, Any]]:
+        declarations = []
+        for index, tool in enumerate(self._chat.tools):
+            name = tool_name(tool.name, f"tools[{index}].name", antigravity=self._antigravity)
+            declaration: dict[str, Any] = {"name": name}
+            if tool.description:
+                declaration["description"] = tool.description
+            parameters = schema.clean(tool.input_schema, antigravity=self._antigravity)
+            if parameters is None and self._claude:
+                parameters = schema.PLACEHOLDER
+            if parameters is not None:
+                declaration["parameters"] = parameters
+            if tool.strict:
+                self._dropped["tools.strict"] = None
+            declarations.append(declaration)
+        return declarations
+
+    def _choice(self) -> dict[str, Any] | None:
+        choice = self._chat.tool_choice
+        if not self._chat.tools:
+            if choice is not None and choice.mode in ("any", "tool"):
+                self._drop("tool_choice")
+            return None
+        mode = _MODES.get(choice.mode) if choice is not None else None
+        if self._claude and mode in (None, "AUTO"):
+            return {"mode": "VALIDATED"}  # AUTO is not checked against the schema there
+        if choice is None or mode is None:
+            return None
+        if choice.mode == "tool" and choice.name is not None:
+            return {"mode": mode, "allowedFunctionNames": [choice.name]}
+        return {"mode": mode}
+
+    # ------------------------------------------------------ generationConfig
+
+    def _config(self, may_think: bool) -> dict[str, Any]:
+        chat = self._chat
+        plan = thinking.plan(chat, self._model)
+        forced = chat.tools and chat.tool_choice is not None and chat.tool_choice.mode in ("any", "tool")
+        if self._claude and plan.config is not None and (forced or not may_think):
+            # Claude refuses the two together; the tool is what the client cannot do without.
+            plan = thinking.Plan(None, chat.max_tokens, ("thinking" if chat.thinking else "effort",))
+        for field in plan.dropped:
+            self._drop(field)
+        config: dict[str, Any] = {}
+        if plan.max_tokens is not None:
+            most = plan.max_tokens if self._claude else min(plan.max_tokens, MOST_OUTPUT)
+            config["maxOutputTokens"] = max(most, 1)  # a Claude client's 0 only warms its cache
+        self._sample(config, thinks=plan.config is not None)
+        if chat.stop:
+            config["stopSequences"] = list(chat.stop[:MOST_STOPS])
+            if len(chat.stop) > MOST_STOPS:
+                self._drop("stop")
+        if plan.config is not None:
+            config["thinkingConfig"] = plan.config
+        self._format(config)
+        return config
+
+    def _sample(self, config: dict[str, Any], *, thinks: bool) -> None:
+        chat = self._chat
+        refused: tuple[str, ...] = ()
+        temperature = chat.temperature
+        if self._claude:
+            refused = ("seed", "presence_penalty", "frequency_penalty")
+            if thinks:
+                refused += ("temperature", "top_p", "top_k")
+            elif temperature is not None:
+                refused += ("top_p",)  # one of the two
+                temperature = min(temperature, 1.0)
+        for field, key, value in (
+            ("temperature", "temperature", temperature),
+            ("top_p", "topP", chat.top_p),
+            ("top_k", "topK", chat.top_k),
+            ("seed", "seed", chat.seed),
+            ("presence_penalty", "presencePenalty", chat.presence_penalty),
+            ("frequency_penalty", "frequencyPenalty", chat.frequency_penalty),
+        ):
+            if value is None:
+                continue
+            if field in refused:
+                self._drop(field)
+            else:
+                config[key] = value
+
+    def _format(self, config: dict[str, Any]) -> None:
+        form = self._chat.response_format
+        if form is None:
+            return
+        if self._generation is None or (self._chat.tools and self._generation < 3):
+            self._drop("response_format")
+            return
+        config["responseMimeType"] = "application/json"
+        if form.schema is not None:
+            if self._antigravity:
+                config["responseSchema"] = schema.simplify(form.schema, antigravity=True)
+            else:
+                config["responseJsonSchema"] = form.schema
+
+
+def _texts(message: Message) -> list[str]:
+    return [block.text for block in message.content if isinstance(block, TextBlock) and block.text]

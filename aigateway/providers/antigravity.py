@@ -1,0 +1,222 @@
+"""Antigravity (Google's Code Assist): Gemini's body in an envelope, an OAuth token, and a
+project that has to be found out first.
+
+Hosts, paths, envelope and headers are those of Google's own command-line client, as
+captured in August 2026 (``tests/fixtures/antigravity/agy-cli-stream-request-shape.json``).
+Refreshing the token is `aigateway.providers.oauth`'s business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from hashlib import sha256
+from typing import Any, NoReturn
+from uuid import UUID, uuid4
+
+import msgspec
+
+from .. import jsontext
+from ..dialects.base import Reader, Rendered
+from ..dialects.gemini import GeminiReader, parse_reply, render_request
+from ..errors import UpstreamError, UpstreamGarbled
+from ..events import ChatReply, ChatRequest
+from . import google
+from .base import Credential, UpstreamRequest
+from .oauth import AccessToken, parse_token, refresh_request
+
+__all__ = [
+    "AccessToken",
+    "Antigravity",
+    "Discovery",
+    "discover_request",
+    "onboard_request",
+    "parse_discovery",
+    "parse_onboarding",
+    "parse_token",
+    "refresh_request",
+]
+
+# The list of models depends on it: an old version is refused the newer ones.
+USER_AGENT = b"antigravity/cli/1.1.13 (aidev_client; os_type=linux; arch=amd64; auth_method=consumer)"
+
+# Who asks, for project discovery.
+_METADATA = {"ideType": "ANTIGRAVITY"}
+_FREE_TIERS = ("free-tier", "legacy-tier")
+
+
+class Antigravity:
+    """Implements `aigateway.providers.base.Kind`; ``make_uuid`` names the requests."""
+
+    name = "antigravity"
+    dialect = "gemini"
+    base_urls: tuple[str, ...] = (
+        "https://daily-cloudcode-pa.googleapis.com",
+        "https://cloudcode-pa.googleapis.com",
+    )
+
+    def __init__(self, make_uuid: Callable[[], UUID] = uuid4) -> None:
+        self._make_uuid = make_uuid
+
+    def render(self, chat: ChatRequest, model: str, credential: Credential, *, stream: bool) -> Rendered:
+        request, dropped = render_request(chat, model, antigravity=True)
+        request["sessionId"] = _session_id(request["contents"])
+        envelope = {
+            "project": credential.project,
+            "requestId": f"agent-{self._make_uuid()}",
+            "request": request,
+            "model": model.removeprefix("models/"),
+            "userAgent": "antigravity",
+            "requestType": "agent",
+        }
+        return Rendered(jsontext.encode(envelope), dropped)
+
+    def request(
+        self, base_url: str, model: str, credential: Credential, body: bytes, *, stream: bool
+    ) -> UpstreamRequest:
+        return _post(
+            base_url, "streamGenerateContent?alt=sse" if stream else "generateContent", credential, body
+        )
+
+    def reader(self) -> Reader:
+        return GeminiReader(google.stream_error)
+
+    def parse_reply(self, body: bytes) -> ChatReply:
+        return parse_reply(body, google.stream_error)
+
+    def parse_error(
+        self, status: int, headers: Mapping[str, str], body: bytes, *, now: float
+    ) -> UpstreamError:
+        return google.parse_error(status, headers, body, now=now)
+
+
+# ------------------------------------------------------------- project discovery
+
+
+class Discovery(msgspec.Struct, frozen=True):
+    """What Code Assist says of an account. Without a ``project`` it has to be onboarded to
+    ``tier``; ``ineligible`` says why that cannot be done."""
+
+    project: str | None
+    tier: str | None
+    ineligible: str | None = None
+
+
+class _Project(msgspec.Struct):
+    id: str | None = None
+
+
+class _Tier(msgspec.Struct):
+    id: str | None = None
+    isDefault: bool | None = None
+
+
+class _Ineligible(msgspec.Struct):
+    # Its validationUrl is not read: it is for the account's owner alone.
+    reasonCode: str | None = None
+    reasonMessage: str | None = None
+
+
+class _Loaded(msgspec.Struct):
+    cloudaicompanionProject: str | _Project | None = None
+    currentTier: _Tier | None = None
+    allowedTiers: list[_Tier] | None = None
+    ineligibleTiers: list[_Ineligible] | None = None
+
+
+class _Onboarded(msgspec.Struct):
+    cloudaicompanionProject: str | _Project | None = None
+
+
+class _Operation(msgspec.Struct):
+    done: bool | None = None
+    response: _Onboarded | None = None
+    error: msgspec.Raw = msgspec.Raw(b"null")
+
+
+def discover_request(base_url: str, credential: Credential) -> UpstreamRequest:
+    """``loadCodeAssist``: which project and tier an account has."""
+    return _post(base_url, "loadCodeAssist", credential, jsontext.encode({"metadata": _METADATA}))
+
+
+def parse_discovery(status: int, headers: Mapping[str, str], body: bytes, *, now: float = 0.0) -> Discovery:
+    """Raises the `UpstreamError` that the answer really is."""
+    if status != 200:
+        raise google.parse_error(status, headers, body, now=now)
+    try:
+        loaded = msgspec.json.decode(body, type=_Loaded)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        _garbled("loadCodeAssist", error)
+    project = _project_id(loaded.cloudaicompanionProject)
+    tiers = loaded.allowedTiers or []
+    tier = loaded.currentTier or next((tier for tier in tiers if tier.isDefault), None)
+    ineligible = None
+    if project is None and not tiers and loaded.ineligibleTiers:
+        reason = loaded.ineligibleTiers[0]
+        told = reason.reasonMessage or reason.reasonCode or "no reason was given"
+        ineligible = google.without_links(told)
+    return Discovery(project, tier.id if tier is not None else None, ineligible)
+
+
+def onboard_request(base_url: str, credential: Credential, tier: str | None = None) -> UpstreamRequest:
+    """``onboardUser``, to be repeated every few seconds until `parse_onboarding` gives a project.
+
+    The free tiers must not name a project; theirs is made for them.
+    """
+    tier = tier or _FREE_TIERS[0]
+    body: dict[str, Any] = {"tierId": tier, "metadata": _METADATA}
+    if credential.project and tier not in _FREE_TIERS:
+        body["cloudaicompanionProject"] = credential.project
+    return _post(base_url, "onboardUser", credential, jsontext.encode(body))
+
+
+def parse_onboarding(status: int, headers: Mapping[str, str], body: bytes, *, now: float = 0.0) -> str | None:
+    """The project; None while the operation is not done. Raises the `UpstreamError` that the
+    answer really is."""
+    if status != 200:
+        raise google.parse_error(status, headers, body, now=now)
+    try:
+        operation = msgspec.json.decode(body, type=_Operation)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        _garbled("onboardUser", error)
+    if operation.error != msgspec.Raw(b"null"):
+        raise google.stream_error(body)
+    if not operation.done:
+        return None
+    onboarded = operation.response or _Onboarded()
+    project = _project_id(onboarded.cloudaicompanionProject)
+    if project is None:
+        raise UpstreamGarbled("onboardUser is done, but gave no project: name one as project of the account")
+    return project
+
+
+def _post(base_url: str, method: str, credential: Credential, body: bytes) -> UpstreamRequest:
+    headers = (
+        (b"authorization", b"Bearer " + credential.token.reveal().encode()),
+        (b"content-type", b"application/json"),
+        (b"user-agent", USER_AGENT),
+    )
+    return UpstreamRequest(f"{base_url}/v1internal:{method}".encode(), headers, body)
+
+
+def _project_id(told: str | _Project | None) -> str | None:
+    return (told.id if isinstance(told, _Project) else told) or None
+
+
+def _garbled(method: str, error: Exception) -> NoReturn:
+    raise UpstreamGarbled(
+        f"the provider's answer to {method} is not what its API promises: {error}"
+    ) from None
+
+
+def _session_id(contents: list[dict[str, Any]]) -> str:
+    """The same for every request of a conversation, which grows but keeps its beginning:
+    a negative number below 2**63, from the first text that the user wrote."""
+    texts = (
+        part["text"]
+        for content in contents
+        if content["role"] == "user"
+        for part in content["parts"]
+        if "text" in part
+    )
+    digest = sha256(next(texts, "").encode()).digest()
+    return f"-{int.from_bytes(digest[:8], 'big') >> 1}"
