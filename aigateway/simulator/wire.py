@@ -1,0 +1,109 @@
+"""What a simulated provider's wire format is made of, and the response it ends up in.
+
+Pure. The wire formats themselves are in `chat_completions` and `code_assist`; what
+goes wrong on purpose is in `faults`; `provider` puts a `Response` on a connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from enum import Enum
+from typing import Protocol
+
+import msgspec
+
+from .answers import Answer, Image, Prompt
+
+
+class Ending(Enum):
+    """How a response ends: as HTTP wants it, with the connection closed in the middle, or
+    never."""
+
+    WHOLE = "whole"
+    CUT = "cut"
+    NEVER = "never"
+
+
+class Response(msgspec.Struct, frozen=True):
+    """``pieces`` are written one by one. Without any, `Ending.NEVER` sends not even a head;
+    an empty piece sends the head alone."""
+
+    pieces: Iterable[bytes]
+    content_type: str
+    status: int = 200
+    headers: tuple[tuple[str, str], ...] = ()
+    ending: Ending = Ending.WHOLE
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """A request that a wire format has read: the prompt, and what decides the form of the
+    answer. ``serial`` numbers the requests of one simulator, ``created`` is Unix seconds:
+    ids are made of both."""
+
+    model: str
+    prompt: Prompt
+    stream: bool
+    include_usage: bool = False
+    serial: int = 0
+    created: int = 0
+
+
+class Refused(Exception):
+    """The request is not one that the provider takes; ``response`` says so as it would."""
+
+    def __init__(self, response: Response) -> None:
+        super().__init__(response.status)
+        self.response = response
+
+
+class Wire(Protocol):
+    """One provider's form of answers and errors."""
+
+    stream_type: str
+    json_type: str
+
+    def read(self, body: bytes, *, stream: bool | None, serial: int, created: int) -> Asked:
+        """The request; raises `Refused`. ``stream`` is set where the path decides it."""
+
+    def frames(self, asked: Asked, answer: Answer) -> Iterator[bytes]:
+        """A streamed answer, frame by frame, end marker included."""
+
+    def whole(self, asked: Asked, answer: Answer) -> bytes:
+        """The same answer as one JSON body."""
+
+    def headers(self, asked: Asked) -> tuple[tuple[str, str], ...]:
+        """What an answer has beside its content type: the provider's own request id."""
+
+    def unauthorized(self) -> Response: ...
+
+    def unknown_path(self) -> Response: ...
+
+    def unknown_model(self, model: str) -> Response: ...
+
+    def busy(self, retry_after: int | None) -> Response: ...
+
+    def failed(self) -> Response: ...
+
+    def error_frame(self) -> bytes:
+        """The error that this provider writes into a stream already begun."""
+
+    def error_body(self) -> bytes:
+        """The error that this provider sends with HTTP status 200."""
+
+
+def data_url_image(url: str) -> Image:
+    """The image in a ``data:`` URL; an `Image` without type for any other URL."""
+    head, comma, data = url.partition(",")
+    if not (comma and head.startswith("data:")):
+        return Image()
+    return base64_image(head.removeprefix("data:").partition(";")[0], data)
+
+
+def base64_image(media_type: str, data: str) -> Image:
+    """``data`` is base64: measured, not decoded."""
+    data = data.strip()
+    return Image(media_type or "image/unknown", len(data.rstrip("=")) * 3 // 4)
+
+
+def retry_after_header(seconds: int | None) -> tuple[tuple[str, str], ...]:
+    return () if seconds is None else (("Retry-After", str(seconds)),)
