@@ -1,0 +1,220 @@
+"""The HTTP client's plumbing: connections, their pool, and a treq client without the fat.
+
+Kept apart from `aigateway.upstream`, which says what a failed request means. Here are the
+steps that make treq and Agent fit for streams: one write per request body, no cookies,
+redirects or gzip, bounded response heads, and a word on whether a connection was a kept one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, cast
+
+from treq.client import HTTPClient
+from treq.response import _Response
+from twisted.internet import error
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IConsumer, IStreamClientEndpoint
+from twisted.internet.protocol import Factory, Protocol
+from twisted.python.failure import Failure
+from twisted.web._newclient import HTTP11ClientProtocol
+from twisted.web.client import (
+    URI,
+    Agent,
+    BrowserLikePolicyForHTTPS,
+    HTTPConnectionPool,
+    ResponseNeverReceived,
+)
+from twisted.web.client import _HTTP11ClientFactory as HTTP11ClientFactory
+from twisted.web.client import _StandardEndpointFactory as StandardEndpointFactory
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IAgent, IAgentEndpointFactory, IBodyProducer, IPolicyForHTTPS, IResponse
+from zope.interface import implementer
+
+from .config import Limits
+
+STALE_WITHIN = 1.0
+"""A kept connection that closes this soon after a request, with no byte of an answer, was
+closed before the request came."""
+
+
+class StaleConnection(Exception):
+    """A kept connection was closed by the other side before it took the request."""
+
+
+class HeadTooLarge(Exception):
+    """A response's status line and headers are over their limit."""
+
+
+@implementer(IBodyProducer)
+class BytesBody:
+    """A request body that is at hand already: written at once, in one piece."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self.length = len(data)
+
+    def startProducing(self, consumer: IConsumer) -> Deferred[None]:
+        consumer.write(self._data)
+        return succeed(None)
+
+    def pauseProducing(self) -> None:
+        """Nothing is left to pause."""
+
+    def resumeProducing(self) -> None:
+        """Nothing is left to resume."""
+
+    def stopProducing(self) -> None:
+        """Nothing is left to stop."""
+
+
+class LeanClient(HTTPClient):
+    """treq's client; a request that is ready as bytes skips treq's work on it.
+
+    ``request(b"POST"...)`` with ``url`` and ``data`` as bytes and ``headers`` as `Headers`
+    goes straight to the agent: no URL parsing, cookie jar, redirects or gzip (treq adds
+    ``Accept-Encoding: gzip`` to every request, and gzip holds frames back). The response
+    is treq's own, unbuffered.
+    """
+
+    def send(self, method: bytes, url: bytes, headers: Headers, data: bytes) -> Deferred[_Response]:
+        body = BytesBody(data) if data else None
+        d: Deferred[IResponse] = self._agent.request(method, url, headers, body)
+        return d.addCallback(_Response, self._cookiejar)
+
+
+class BoundedClientProtocol(HTTP11ClientProtocol):
+    """A client connection whose response heads are bounded.
+
+    Twisted bounds a line, but neither the number of lines nor that of 1xx responses. Each
+    response gets an attribute ``abort``: it closes the connection at once, where the body's
+    own ``loseConnection`` would wait, under TLS, for the other side's consent.
+    """
+
+    transport: Any
+    max_head = 64 * 1024
+    max_lines = 200
+    _awaiting_head = False
+    _head = 0
+    _lines = 0
+
+    def request(self, request: Any) -> Deferred[IResponse]:
+        self._awaiting_head = True
+        self._head = self._lines = 0
+        d: Deferred[IResponse] = super().request(request)
+        return d.addCallback(self._got_head)
+
+    def _got_head(self, response: IResponse) -> IResponse:
+        self._awaiting_head = False
+        response.abort = self.transport.abortConnection  # type: ignore[attr-defined]
+        return response
+
+    def dataReceived(self, data: bytes) -> None:
+        super().dataReceived(data)
+        if self._awaiting_head:
+            self._head += len(data)
+            self._lines += data.count(b"\n")
+            if self._head > self.max_head or self._lines > self.max_lines:
+                self._awaiting_head = False
+                self._giveUp(Failure(HeadTooLarge(f"over {self.max_head} bytes or {self.max_lines} lines")))
+
+
+class BoundedClientFactory(HTTP11ClientFactory):
+    noisy = False
+
+    def __init__(self, quiescentCallback: Callable[[Any], None], metadata: str, limits: Limits) -> None:
+        super().__init__(quiescentCallback, metadata)
+        self._limits = limits
+
+    def buildProtocol(self, addr: object) -> BoundedClientProtocol:
+        protocol = BoundedClientProtocol(self._quiescentCallback)
+        protocol.max_head = self._limits.upstream_max_head
+        protocol.max_lines = self._limits.upstream_max_header_lines
+        return protocol
+
+
+def make_pool(reactor: Any, limits: Limits) -> HTTPConnectionPool:
+    """Kept connections: as many as streams that end together may leave, for less time than
+    providers keep theirs. Nothing is sent twice behind our back."""
+    pool = HTTPConnectionPool(reactor, persistent=limits.pool > 0)
+    pool.maxPersistentPerHost = max(limits.pool, 1)
+    pool.cachedConnectionTimeout = limits.pool_idle  # type: ignore[assignment]
+    pool.retryAutomatically = False
+    pool._factory = partial(BoundedClientFactory, limits=limits)  # type: ignore[assignment]
+    return pool
+
+
+class _Connecting:
+    """An endpoint that gives up after ``seconds``, and remembers that it was asked."""
+
+    def __init__(self, endpoint: IStreamClientEndpoint, clock: Any, seconds: float) -> None:
+        self._endpoint = endpoint
+        self._clock = clock
+        self._seconds = seconds
+        self.asked = False
+
+    def connect(self, factory: Factory) -> Deferred[Protocol]:
+        self.asked = True
+        d = cast("Deferred[Protocol]", self._endpoint.connect(factory))
+        timer = self._clock.callLater(self._seconds, self._expire, d)
+
+        def connected(result: Any) -> Any:
+            if timer.active():
+                timer.cancel()
+                return result
+            if isinstance(result, Failure):
+                return Failure(error.TimeoutError())
+            return result
+
+        return d.addBoth(connected)
+
+    def _expire(self, d: Deferred[Protocol]) -> None:
+        d.cancel()
+
+
+@implementer(IAgentEndpointFactory)
+class _Endpoints:
+    """Endpoints for one request each; ``last`` is the one made last."""
+
+    def __init__(self, reactor: Any, seconds: float, tls: IPolicyForHTTPS) -> None:
+        self._reactor = reactor
+        self._seconds = seconds
+        self._standard = StandardEndpointFactory(reactor, tls, None, None)
+        self.last: _Connecting | None = None
+
+    def endpointForURI(self, uri: URI) -> _Connecting:
+        self.last = _Connecting(self._standard.endpointForURI(uri), self._reactor, self._seconds)
+        return self.last
+
+
+@implementer(IAgent)
+class PooledAgent:
+    """Agent over ``pool`` with its own limit for connecting; fails with `StaleConnection`
+    where a kept connection turned out to be closed. TLS certificates are always verified."""
+
+    def __init__(
+        self, reactor: Any, pool: HTTPConnectionPool, connect: float, tls: IPolicyForHTTPS | None = None
+    ) -> None:
+        self._clock = reactor
+        self._endpoints = _Endpoints(reactor, connect, tls or BrowserLikePolicyForHTTPS())
+        self._agent = Agent.usingEndpointFactory(reactor, self._endpoints, pool)
+
+    def request(
+        self,
+        method: bytes,
+        uri: bytes,
+        headers: Headers | None = None,
+        bodyProducer: IBodyProducer | None = None,
+    ) -> Deferred[IResponse]:
+        begun = self._clock.seconds()
+        d: Deferred[IResponse] = self._agent.request(method, uri, headers, bodyProducer)
+        endpoint = self._endpoints.last
+
+        def failed(failure: Failure) -> Failure:
+            kept = endpoint is not None and not endpoint.asked
+            if kept and failure.check(ResponseNeverReceived) and self._clock.seconds() - begun < STALE_WITHIN:
+                return Failure(StaleConnection())
+            return failure
+
+        return d.addErrback(failed)

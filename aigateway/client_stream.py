@@ -1,0 +1,165 @@
+"""The client's side of one streamed answer: head, pace, keep-alive, end.
+
+It outlives the attempts: whichever provider answers in the end, the client sees one stream.
+Formats are the writer's business; here are only bytes and time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
+from zope.interface import implementer
+
+from .channel import GatewayRequest
+from .dialects.base import Writer
+from .errors import GatewayError
+
+
+class Source(Protocol):
+    """Whoever feeds a stream, and can be asked to wait."""
+
+    def pause(self) -> None: ...
+
+    def resume(self) -> None: ...
+
+
+@implementer(IPushProducer)
+class ClientStream:
+    """A streamed answer to ``request``.
+
+    ``head`` sets the response's headers, once, right before the first byte. ``committed``:
+    that byte is out, keep-alive comments included; ``begun``: so is a byte of an answer,
+    and no other provider can take over. ``writer`` speaks for the gateway itself; an attempt
+    brings its own, fresh one along. ``stalled`` is called when the client has read
+    nothing for ``write_stall`` seconds.
+    """
+
+    def __init__(
+        self,
+        request: GatewayRequest,
+        writer: Writer,
+        clock: IReactorTime,
+        *,
+        head: Callable[[], None],
+        ping: float,
+        write_stall: float,
+        stalled: Callable[[], None],
+    ) -> None:
+        self._request = request
+        self.writer = writer
+        self._clock = clock
+        self._head = head
+        self._ping = ping
+        self._write_stall = write_stall
+        self._stalled = stalled
+        self._source: Source | None = None
+        self._paused = False
+        self._last = clock.seconds()
+        self._ping_timer: IDelayedCall | None = None
+        self._stall_timer: IDelayedCall | None = None
+        self._registered = False
+        self._unsent_before = 0
+        self.committed = False
+        self.begun = False
+        self.first_byte_at: float | None = None
+        self.chunks = 0
+        self.bytes_out = 0
+
+    def open(self) -> None:
+        """Begin to wait with the client: from here on it is kept alive, and sets the pace."""
+        self._registered = True
+        self._request.registerProducer(self, True)
+        if self._ping:
+            self._ping_timer = self._clock.callLater(self._ping, self._keep_alive)
+
+    def feeds_from(self, source: Source | None) -> None:
+        self._source = source
+        if source is not None and self._paused:
+            source.pause()
+
+    def write(self, data: bytes, now: float) -> None:
+        """Send ``data``, frames of the answer; ``now`` is the clock's time."""
+        if not self.begun:
+            self.begun = True
+            self.first_byte_at = now
+        self.chunks += 1
+        self.bytes_out += len(data)
+        self._send(data, now)
+
+    def fail(self, error: GatewayError) -> None:
+        """One error frame, and the end: without HTTP's own end marker, so that nobody takes
+        the answer for whole."""
+        data = self.writer.fail(error)
+        self.bytes_out += len(data)
+        self._send(data, self._clock.seconds())
+        self.close()
+        self._request.cut()
+
+    def close(self) -> None:
+        """Nothing more will be written. Safe to call again, and after the client has left."""
+        self._source = None
+        for timer in (self._ping_timer, self._stall_timer):
+            if timer is not None and timer.active():
+                timer.cancel()
+        self._ping_timer = self._stall_timer = None
+        if self._registered:
+            self._registered = False
+            if self._request.channel is not None:
+                self._request.unregisterProducer()
+
+    def _send(self, data: bytes, now: float) -> None:
+        self._last = now
+        request = self._request
+        if self.committed:
+            request.write_chunk(data)
+        else:
+            self.committed = True
+            self._head()
+            request.write(data)
+
+    def _keep_alive(self) -> None:
+        now = self._clock.seconds()
+        silent = now - self._last
+        if silent < self._ping:
+            self._ping_timer = self._clock.callLater(self._ping - silent, self._keep_alive)
+            return
+        self._ping_timer = self._clock.callLater(self._ping, self._keep_alive)
+        if not self._paused:  # a client that does not read needs no more to read
+            self._send(self.writer.keep_alive(), now)
+
+    # ------------------------------------------------ the client sets the pace
+
+    def pauseProducing(self) -> None:
+        self._paused = True
+        if self._stall_timer is None:
+            self._unsent_before = self._unsent()
+            self._stall_timer = self._clock.callLater(self._write_stall, self._expire)
+        if self._source is not None:
+            self._source.pause()
+
+    def resumeProducing(self) -> None:
+        self._paused = False
+        timer, self._stall_timer = self._stall_timer, None
+        if timer is not None and timer.active():
+            timer.cancel()
+        if self._source is not None:
+            self._source.resume()
+
+    def stopProducing(self) -> None:
+        """The client has gone; Klein cancels the route, and that lets go of everything."""
+
+    def _expire(self) -> None:
+        """Nothing could be written for ``write_stall`` seconds: a slow reader, or none?"""
+        self._stall_timer = None
+        unsent = self._unsent()
+        if unsent < self._unsent_before:
+            self._unsent_before = unsent
+            self._stall_timer = self._clock.callLater(self._write_stall, self._expire)
+        else:
+            self._stalled()
+
+    def _unsent(self) -> int:
+        channel = self._request.channel
+        return channel.unsent() if channel is not None else 0

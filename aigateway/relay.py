@@ -1,0 +1,292 @@
+"""Bodies on their way from a provider: streamed through (`Relay`) or gathered (`Collector`).
+
+Both are body Protocols with a ``done`` that fires once and can be cancelled; cancelling it
+closes the provider's connection at once. What the bytes mean is the translator's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.protocol import Protocol
+from twisted.python.failure import Failure
+from twisted.web.client import ResponseDone
+from twisted.web.http import PotentialDataLoss
+from twisted.web.iweb import IResponse
+
+from .client_stream import ClientStream
+from .config import Timeouts
+from .errors import UpstreamError, UpstreamGarbled, UpstreamSilent, UpstreamTruncated
+from .translate import Stream
+
+LINGER = 2.0
+"""Seconds that a body has, after the answer in it was whole, to end by itself: then its
+connection can be kept."""
+
+
+class _Body(Protocol):
+    """What relay and collector have in common: one ``done``, and a way to let go."""
+
+    transport: Any
+    _abort: Callable[[], None] | None = None
+    _over = False
+
+    def __init__(self) -> None:
+        self.done: Deferred[Any] | None = Deferred(self._abandon)
+
+    def attach(self, response: IResponse) -> None:
+        """Take over ``response``'s body. ``done`` may have fired when this returns."""
+        self._abort = getattr(getattr(response, "original", response), "abort", None)
+        response.deliverBody(self)
+
+    def _settle(self, result: object) -> None:
+        done, self.done = self.done, None
+        if done is not None:
+            if isinstance(result, (Failure, Exception)):
+                done.errback(result)
+            else:
+                done.callback(result)
+
+    def _abandon(self, _: Deferred[Any]) -> None:
+        self.done = None
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Close the provider's connection, unless its response is complete."""
+        if self._over:
+            return
+        self._over = True
+        if self._abort is not None:
+            self._abort()
+        elif self.transport is not None:
+            self.transport.loseConnection()
+
+
+class Relay(_Body):
+    """Carries one streamed answer to one client.
+
+    ``done`` fires with None when the answer was whole, and fails with the `UpstreamError`
+    that cut it short. What came before a failure has been written, unless it came together
+    with it and was the first: then another provider may still take over. It holds the limits
+    ``first_token`` and ``idle``, and is paused by the client's stream.
+    """
+
+    def __init__(
+        self, client: ClientStream, stream: Stream, timeouts: Timeouts, clock: IReactorTime, host: str
+    ) -> None:
+        super().__init__()
+        self._client = client
+        self._stream = stream
+        self._timeouts = timeouts
+        self._clock = clock
+        self._host = host
+        self._opened = self._last = clock.seconds()
+        self._begun = False
+        self._paused = False
+        self._timer: IDelayedCall | None = None
+        self.bytes_in = 0
+        self.first_byte_at: float | None = None
+
+    def carry(self, response: IResponse) -> Deferred[None]:
+        """``response``'s body to the client; fires as ``done`` does."""
+        done: Deferred[None] | None = self.done
+        assert done is not None
+        self.attach(response)
+        return done
+
+    def connectionMade(self) -> None:
+        self._client.feeds_from(self)
+        self._watch()
+
+    def dataReceived(self, data: bytes) -> None:
+        if self.done is None:
+            return
+        if self._paused and self.transport is not None:
+            self.transport.pauseProducing()  # deliverBody resumes it, whatever was asked before
+        self._last = now = self._clock.seconds()
+        if self.first_byte_at is None:
+            self.first_byte_at = now
+        self.bytes_in += len(data)
+        stream = self._stream
+        try:
+            answer = stream.feed(data)
+        except Exception:
+            self._finish(Failure())  # a bug of ours: Twisted would report it as the provider's
+            return
+        if answer and (stream.failure is None or self._client.begun):
+            self._client.write(answer, now)
+        if stream.ended:
+            self._finish(stream.failure)
+        elif not self._begun and stream.begun:
+            self._begun = True
+            self._watch()
+
+    def connectionLost(self, reason: Failure = ResponseDone) -> None:  # type: ignore[assignment]
+        self._over = True
+        self._stop_watching()
+        if self.done is None:
+            return
+        self._end(fault_of(reason, self._host))
+
+    # -------------------------------------------------------- the client's pace
+
+    def pause(self) -> None:
+        self._paused = True
+        self._stop_watching()
+        if self.transport is not None and not self._over:
+            self.transport.pauseProducing()
+
+    def resume(self) -> None:
+        self._paused = False
+        if self.done is None:
+            return
+        self._last = self._clock.seconds()
+        self._watch()
+        if self.transport is not None and not self._over:
+            self.transport.resumeProducing()
+
+    # ------------------------------------------------------------------ limits
+
+    def _watch(self) -> None:
+        """Look again when the limit in force would be reached, if nothing came until then."""
+        self._stop_watching()
+        if self.done is None or self._paused:
+            return
+        limits = self._timeouts
+        due = self._last + limits.idle if self._begun else self._opened + limits.first_token
+        remaining = due - self._clock.seconds()
+        if remaining > 0:
+            self._timer = self._clock.callLater(remaining, self._watch)
+            return
+        self._end(self._silent())
+        self._let_go()
+
+    def _silent(self) -> UpstreamSilent:
+        if self._begun:
+            return UpstreamSilent(
+                f"{self._host} sent nothing for {self._timeouts.idle:g} s (limit idle)", limit="idle"
+            )
+        return UpstreamSilent(
+            f"{self._host} began no answer within {self._timeouts.first_token:g} s (limit first_token)",
+            limit="first_token",
+        )
+
+    def _stop_watching(self) -> None:
+        timer, self._timer = self._timer, None
+        if timer is not None and timer.active():
+            timer.cancel()
+
+    # --------------------------------------------------------------------- end
+
+    def _end(self, fault: UpstreamError | None) -> None:
+        """The body is over, for ``fault`` if it did not end by itself."""
+        try:
+            answer = self._stream.end(fault)
+        except Exception:
+            self._finish(Failure())
+            return
+        if answer and (self._stream.failure is None or self._client.begun):
+            self._client.write(answer, self._clock.seconds())
+        self._finish(self._stream.failure)
+
+    def _finish(self, failure: Failure | UpstreamError | None) -> None:
+        self._stop_watching()
+        self._client.feeds_from(None)
+        if failure is not None:
+            self._let_go()
+        elif not self._over:
+            # The end marker is mostly in one read with the body's end: give that a moment,
+            # and the connection is kept for the next request.
+            if self._paused and self.transport is not None:
+                self.transport.resumeProducing()
+            self._timer = self._clock.callLater(LINGER, self._let_go)
+        self._settle(failure)
+
+    def _abandon(self, done: Deferred[Any]) -> None:
+        self._stop_watching()
+        self._client.feeds_from(None)
+        super()._abandon(done)
+
+
+class Collector(_Body):
+    """Gathers a whole body, at most ``limit`` bytes; ``done`` fires with it.
+
+    ``idle`` limits the pause between chunks. A body without a declared length that was
+    closed counts as whole: HTTP cannot know, and its parser will.
+    """
+
+    def __init__(self, limit: int, clock: IReactorTime, idle: float | None, host: str) -> None:
+        super().__init__()
+        self._limit = limit
+        self._clock = clock
+        self._idle = idle
+        self._host = host
+        self._pieces: list[bytes] = []
+        self._last = clock.seconds()
+        self._timer: IDelayedCall | None = None
+        self.size = 0
+        self.first_byte_at: float | None = None
+
+    def collect(self, response: IResponse) -> Deferred[bytes]:
+        """The whole of ``response``'s body."""
+        done: Deferred[bytes] | None = self.done
+        assert done is not None
+        self.attach(response)
+        return done
+
+    def connectionMade(self) -> None:
+        self._watch()
+
+    def dataReceived(self, data: bytes) -> None:
+        if self.done is None:
+            return
+        self._last = self._clock.seconds()
+        if self.first_byte_at is None:
+            self.first_byte_at = self._last
+        self.size += len(data)
+        if self.size > self._limit:
+            self._let_go()
+            self._settle(UpstreamGarbled(f"{self._host} sent an answer larger than {self._limit} bytes"))
+            return
+        self._pieces.append(data)
+
+    def connectionLost(self, reason: Failure = ResponseDone) -> None:  # type: ignore[assignment]
+        self._over = True
+        fault = fault_of(reason, self._host)
+        self._settle(b"".join(self._pieces) if fault is None else fault)
+
+    def _watch(self) -> None:
+        self._timer = None
+        if self.done is None or self._idle is None:
+            return
+        remaining = self._last + self._idle - self._clock.seconds()
+        if remaining > 0:
+            self._timer = self._clock.callLater(remaining, self._watch)
+            return
+        self._let_go()
+        self._settle(
+            UpstreamSilent(f"{self._host} sent nothing for {self._idle:g} s (limit idle)", limit="idle")
+        )
+
+    def _settle(self, result: object) -> None:
+        self._stop_watching()
+        super()._settle(result)
+
+    def _abandon(self, done: Deferred[Any]) -> None:
+        self._stop_watching()
+        super()._abandon(done)
+
+    def _stop_watching(self) -> None:
+        timer, self._timer = self._timer, None
+        if timer is not None and timer.active():
+            timer.cancel()
+
+
+def fault_of(reason: Failure, host: str) -> UpstreamError | None:
+    """What the way a body ended says: None where HTTP has no complaint or cannot know."""
+    if reason.check(ResponseDone, PotentialDataLoss):
+        return None
+    return UpstreamTruncated(f"{host} closed the connection in the middle of its answer")

@@ -1,0 +1,176 @@
+"""A provider's bytes in, a client's bytes out.
+
+A translator joins the parts that a dialect is made of: decoder, reader, writer. It
+decides whether an answer is whole; what to do about one that is not (try elsewhere, or
+tell the client) is the caller's business, so it writes no error frame by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from . import estimate
+from .dialects.base import Reader, Writer
+from .errors import UpstreamError, UpstreamGarbled, UpstreamTruncated
+from .events import ChatReply, ChatRequest, Event, Failed, Finished, Usage, events_of
+from .sse import FrameTooLarge, SSEDecoder
+
+MAX_WHOLE = 64 * 1024 * 1024
+_BLANK = b" \t\r\n"
+_NOT_SSE = b"{[<"
+
+
+class Stream(Protocol):
+    """One streamed answer on its way through: `Translator`, or a passthrough.
+
+    ``begun``: text, thinking or a tool call has been seen. ``ended``: the answer is over;
+    then ``failure`` says whether it was whole (None) or what cut it short. ``late_error``
+    is what went wrong after the answer was whole.
+    """
+
+    begun: bool
+    ended: bool
+    failure: UpstreamError | None
+    late_error: UpstreamError | None
+    stop_reason: str | None
+    frames: int
+
+    def feed(self, data: bytes) -> bytes: ...
+
+    def end(self, fault: UpstreamError | None = None) -> bytes: ...
+
+    def usage(self) -> Usage: ...
+
+
+class Translator:
+    """Decoder -> Reader -> Writer. Implements `Stream`.
+
+    A body that does not look like an event stream (providers answer 200 with a JSON error,
+    or with a whole answer although a stream was asked for) is collected and read by
+    ``parse_reply`` when it ends.
+    """
+
+    def __init__(
+        self,
+        chat: ChatRequest,
+        reader: Reader,
+        writer: Writer,
+        parse_reply: Callable[[bytes], ChatReply],
+        decoder: SSEDecoder | None = None,
+        max_whole: int = MAX_WHOLE,
+    ) -> None:
+        self._chat = chat
+        self._reader = reader
+        self._writer = writer
+        self._parse_reply = parse_reply
+        self._decoder = decoder or SSEDecoder()
+        self._max_whole = max_whole
+        self._whole: bytearray | None = None
+        self._sniffed = False
+        self.begun = False
+        self.ended = False
+        self.failure: UpstreamError | None = None
+        self.late_error: UpstreamError | None = None
+        self.stop_reason: str | None = None
+        self.frames = 0
+
+    def feed(self, data: bytes) -> bytes:
+        """The client's bytes for the next bytes of the provider's; ``b""`` while there are none."""
+        if self.ended:
+            return b""
+        if not self._sniffed:
+            self._sniff(data)
+        if self._whole is not None:
+            self._whole += data
+            if len(self._whole) > self._max_whole:
+                self._fail(UpstreamGarbled(f"the answer is larger than {self._max_whole} bytes"))
+            return b""
+        try:
+            frames = self._decoder.feed(data)
+        except FrameTooLarge as error:
+            self._fail(UpstreamGarbled(f"the provider's stream cannot be read: {error}"))
+            return b""
+        if not frames:
+            return b""
+        self.frames += len(frames)
+        if len(frames) == 1:
+            return self._write(self._reader.feed(frames[0]))
+        feed = self._reader.feed
+        return self._write([event for frame in frames for event in feed(frame)])
+
+    def end(self, fault: UpstreamError | None = None) -> bytes:
+        """The provider's body is over, for ``fault`` if it did not end by itself.
+
+        The rest of the client's bytes. After it ``ended`` is true; an answer whose end
+        marker was seen is whole, whatever the fault.
+        """
+        if self.ended:
+            return b""
+        if self._whole is not None:
+            events = self._read_whole(fault)
+        else:
+            events = [event for frame in self._decoder.close() for event in self._reader.feed(frame)]
+            events += self._reader.end()
+        data = self._write(events)
+        if fault is not None:
+            if self.failure is None:
+                self.late_error = fault
+            elif isinstance(self.failure, UpstreamTruncated):
+                self.failure = fault  # why it was cut says more than that it was
+        return data
+
+    def usage(self) -> Usage:
+        """What the provider told, or else an estimate. For an answer that was cut short, the
+        larger of the two: a provider that counts at the end has not counted yet."""
+        told = self._reader.usage
+        if told is not None and self.ended and self.failure is None:
+            return told
+        guess = estimate.usage(self._chat, self._writer.size)
+        if told is None:
+            return guess
+        if told.output_tokens >= guess.output_tokens:
+            return told
+        return Usage(
+            input_tokens=told.input_tokens,
+            output_tokens=guess.output_tokens,
+            cache_read_tokens=told.cache_read_tokens,
+            cache_write_tokens=told.cache_write_tokens,
+            reasoning_tokens=told.reasoning_tokens,
+            estimated=True,
+        )
+
+    def _sniff(self, data: bytes) -> None:
+        first = data.lstrip(_BLANK)[:1]
+        if first:
+            self._sniffed = True
+            if first in _NOT_SSE:
+                self._whole = bytearray()
+
+    def _read_whole(self, fault: UpstreamError | None) -> list[Event]:
+        if fault is not None:
+            return [Failed(fault)]
+        try:
+            return events_of(self._parse_reply(bytes(self._whole or b"")))
+        except UpstreamError as error:
+            return [Failed(error)]
+
+    def _write(self, events: list[Event]) -> bytes:
+        if not events:
+            return b""
+        last = events[-1]
+        if last.__class__ is Finished:
+            self.stop_reason = last.stop_reason
+            self.late_error = self._reader.late_error
+            self.ended = True
+        elif last.__class__ is Failed:
+            self._fail(last.error)
+            del events[-1]
+            if not events:
+                return b""
+        self.begun = True
+        return self._writer.write(events)
+
+    def _fail(self, error: UpstreamError) -> None:
+        self.failure = error
+        self.ended = True
