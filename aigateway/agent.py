@@ -14,7 +14,7 @@ from typing import Any, cast
 from treq.client import HTTPClient
 from treq.response import _Response
 from twisted.internet import error
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.interfaces import IConsumer, IStreamClientEndpoint
 from twisted.internet.protocol import Factory, Protocol
 from twisted.python.failure import Failure
@@ -24,6 +24,7 @@ from twisted.web.client import (
     Agent,
     BrowserLikePolicyForHTTPS,
     HTTPConnectionPool,
+    ResponseFailed,
     ResponseNeverReceived,
 )
 from twisted.web.client import _HTTP11ClientFactory as HTTP11ClientFactory
@@ -212,9 +213,20 @@ class PooledAgent:
         endpoint = self._endpoints.last
 
         def failed(failure: Failure) -> Failure:
+            if _was_cancelled(failure):
+                return Failure(CancelledError())
             kept = endpoint is not None and not endpoint.asked
             if kept and failure.check(ResponseNeverReceived) and self._clock.seconds() - begun < STALE_WITHIN:
                 return Failure(StaleConnection())
             return failure
 
         return d.addErrback(failed)
+
+
+def _was_cancelled(failure: Failure) -> bool:
+    """Whether it was us who gave up: what Twisted makes of that depends on how far the request
+    had come, and may look like the provider's fault."""
+    reason = failure.value
+    if isinstance(reason, ResponseFailed):
+        return any(inner.check(CancelledError) for inner in reason.reasons)
+    return isinstance(reason, (CancelledError, error.ConnectingCancelledError))

@@ -43,6 +43,8 @@ class GatewayRequest(server.Request):
         self._received = 0
         site = self.channel.site
         try:
+            if length is not None and self.requestHeaders.hasHeader(b"transfer-encoding"):
+                raise MalformedRequest("a Transfer-Encoding is to be `chunked`, without a Content-Length")
             if length is not None and length > site.limits.max_body:
                 raise _too_large(site.limits)
             site.screen(self, self.channel.command, self.channel.target)
@@ -242,7 +244,7 @@ class GatewayChannel(http.HTTPChannel):
         self.refused = True
         self._disarm()
         answer = self.site.render_error(error, request, self.target)
-        self.transport.write(response_bytes(answer, close=True))
+        self.transport.write(response_bytes(answer, close=True, head=self.command == b"HEAD"))
         for waiting in list(self.requests):
             waiting.channel = None
         self.requests.clear()
@@ -357,8 +359,9 @@ def send_error(request: http.Request, answer: ErrorAnswer) -> None:
     request.write(answer.body)
 
 
-def response_bytes(answer: ErrorAnswer, *, close: bool) -> bytes:
-    """``answer`` as a whole HTTP/1.1 response, for where there is no request to write it to."""
+def response_bytes(answer: ErrorAnswer, *, close: bool, head: bool = False) -> bytes:
+    """``answer`` as a whole HTTP/1.1 response, for where there is no request to write it to;
+    without its body, where the request was a HEAD."""
     phrase = http.RESPONSES.get(answer.status, b"Error")
     lines = [
         b"HTTP/1.1 %d %b" % (answer.status, phrase),
@@ -369,7 +372,7 @@ def response_bytes(answer: ErrorAnswer, *, close: bool) -> bytes:
     lines += [b"%b: %b" % (name.encode(), value.encode()) for name, value in answer.headers]
     if close:
         lines.append(b"Connection: close")
-    return b"\r\n".join(lines) + _HEAD_END + answer.body
+    return b"\r\n".join(lines) + _HEAD_END + (b"" if head else answer.body)
 
 
 def _too_large(limits: Limits) -> TooLarge:

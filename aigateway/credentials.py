@@ -151,6 +151,8 @@ class _SignIn:
         )
         if found.project:
             return found.project
+        if found.ineligible is not None:
+            raise UpstreamUnauthorized(f"{self._name} may not use Code Assist: {found.ineligible}")
         onboard = antigravity.onboard_request(self._base_url, credential, found.tier)
         for _ in range(ONBOARDING_TRIES):
             if project := antigravity.parse_onboarding(*await self._ask(onboard)):

@@ -250,15 +250,22 @@ class AccountExhausted(UpstreamError):
 
 class UpstreamUnauthorized(UpstreamError):
     """The gateway's own credential was refused. ``token_expired``: a fresh token may do
-    (OAuth accounts); otherwise the account rests until its credential changes."""
+    (OAuth accounts); otherwise the account rests until its credential changes. ``remedy`` is
+    for the operator's log alone: a page to sign in at, say."""
 
     kind = "account_unauthorized"
 
     def __init__(
-        self, message: str, *, token_expired: bool = False, provider_status: int | None = None
+        self,
+        message: str,
+        *,
+        token_expired: bool = False,
+        remedy: str = "",
+        provider_status: int | None = None,
     ) -> None:
         super().__init__(message, provider_status=provider_status)
         self.token_expired = token_expired
+        self.remedy = remedy
 
 
 class UpstreamUnreachable(UpstreamError):

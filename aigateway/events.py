@@ -143,6 +143,7 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     ``raw`` is the body as it came, in ``dialect``. ``other`` names the top-level
     fields that the dialect knows and that have no word here, ``unknown`` those that
     nobody knows; whoever renders the request for a provider says what became of both.
+    ``answer`` names the dialect of the answer where it is not that of the body.
     """
 
     dialect: str
@@ -170,6 +171,11 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     other: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
     raw: bytes = b""
+    answer: str = ""
+
+    def is_all(self, dialect: str) -> bool:
+        """Whether body and answer are both in ``dialect``."""
+        return self.dialect == dialect and self.answer in ("", dialect)
 
 
 # ------------------------------------------------------------------- answers

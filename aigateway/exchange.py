@@ -46,6 +46,7 @@ class Exchange:
         self.usage: Usage | None = None
         self.stop_reason: str | None = None
         self.late_error: GatewayError | None = None
+        self.body: bytes | None = None  # a whole answer that goes on as it came
         self.note: str | None = None
         self.bytes_in = 0
         self.bytes_out = 0

@@ -39,13 +39,11 @@ from .events import ChatReply, events_of
 from .exchange import Exchange, masked
 from .outcome import CLIENT_LEFT, Attempt
 from .providers import KINDS
-from .providers.base import Credential, Kind
+from .providers.base import Credential, Framing, Kind
 from .relay import Collector, Relay
 from .routing import Router
 from .secret import Secret
-from .sse import SSEDecoder
 from .stats import StatsService
-from .translate import Translator
 from .upstream import Upstream, header_map
 
 T = TypeVar("T")
@@ -77,6 +75,7 @@ class _Try(msgspec.Struct, frozen=True):
     base_url: str
     timeouts: Timeouts
     streamed: bool
+    more_hosts: bool
 
 
 class Executor(Service):
@@ -104,6 +103,8 @@ class Executor(Service):
         self._wall = wall
         self._providers = {name: _Provider(provider) for name, provider in config.providers.items()}
         self._secrets = config.secrets()
+        limits = config.limits
+        self._framing = Framing(limits.sse_line, limits.sse_event, limits.upstream_body)
         self._open: set[Exchange] = set()
         self._drained: Deferred[None] | None = None
         self.stopping = False
@@ -181,7 +182,8 @@ class Executor(Service):
                     return await self._try(exchange, client, one, answer)
                 except UpstreamError as error:
                     failures.append(masked(error, self._known_secrets()))  # type: ignore[arg-type]
-                    if not error.retryable or (client is not None and client.begun):
+                    elsewhere = error.retryable or (one.more_hosts and _another_host_may_do(error))
+                    if not elsewhere or _begun(client):
                         raise self._told(error, one) from None
         raise self._final(failures)
 
@@ -201,9 +203,9 @@ class Executor(Service):
         timeouts = self._config.timeouts_for(route, provider.config)
         for account in accounts:
             for base_url in provider.base_urls:
-                before = len(failures)
-                yield _Try(provider, account, model, base_url, timeouts, streamed)
-                if len(failures) == before or not _another_host_may_do(failures[-1]):
+                more_hosts = base_url != provider.base_urls[-1]
+                yield _Try(provider, account, model, base_url, timeouts, streamed, more_hosts)
+                if not _another_host_may_do(failures[-1]):
                     break
 
     async def _try(
@@ -319,21 +321,15 @@ class Executor(Service):
         """Relay a streamed answer; or, from a provider that does not stream, tell a whole one."""
         chat = exchange.chat
         assert client is not None
-        writer = exchange.dialect.writer(chat, exchange.id, int(self._wall()))
+        created = int(self._wall())
+        writer = exchange.dialect.writer(chat, exchange.id, created)
         client.writer = writer
         if not one.streamed:
             reply = await self._gather(exchange, client, one, response)
             client.write(writer.write(events_of(reply)), self._clock.seconds())
             return
-        limits = self._config.limits
-        stream = Translator(
-            chat,
-            one.provider.kind.reader(),
-            writer,
-            one.provider.kind.parse_reply,
-            SSEDecoder(limits.sse_line, limits.sse_event),
-            limits.upstream_body,
-        )
+        raw = one.provider.config.relay == "raw"
+        stream = one.provider.kind.stream(chat, writer, exchange.id, created, self._framing, raw=raw)
         relay = Relay(client, stream, one.timeouts, self._clock, one.provider.name)
         try:
             await relay.carry(response)
@@ -361,6 +357,7 @@ class Executor(Service):
         reply = one.provider.kind.parse_reply(body)
         exchange.usage = reply.usage or estimated_usage(chat, size_of(reply))
         exchange.stop_reason = reply.stop_reason
+        exchange.body = one.provider.kind.pass_reply(body, reply, chat, exchange.id, int(self._wall()))
         return reply
 
     # ---------------------------------------------------------------- accounts
@@ -378,10 +375,11 @@ class Executor(Service):
         final = UpstreamUnauthorized(masked(error, self._known_secrets()).message)
         one.provider.accounts.note(one.account.name, one.model, final, self._clock.seconds())
         self._log.warn(
-            "{provider}/{account} is set aside: {reason}",
+            "{provider}/{account} is set aside: {reason} {remedy}",
             provider=one.provider.name,
             account=one.account.name,
             reason=final.message,
+            remedy=error.remedy,
         )
 
     def _resting(self, provider: _Provider, model: str) -> UpstreamError:

@@ -27,11 +27,18 @@ class BadJSON(ValueError):
 
 def json_string(text: str) -> bytes:
     """``text`` as a JSON string without a raw line end of any kind inside."""
-    encoded = encode(text)
-    if not encoded.isascii():
-        for raw, escaped in _LINE_ENDS:
-            if raw in encoded:
-                encoded = encoded.replace(raw, escaped)
+    try:
+        encoded = encode(text)
+    except UnicodeEncodeError:  # half of a surrogate pair: no UTF-8 has it
+        encoded = encode(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
+    return encoded if encoded.isascii() else escape_line_ends(encoded)
+
+
+def escape_line_ends(encoded: bytes) -> bytes:
+    """JSON text with the line ends beyond ASCII, which can only stand in its strings, escaped."""
+    for raw, escaped in _LINE_ENDS:
+        if raw in encoded:
+            encoded = encoded.replace(raw, escaped)
     return encoded
 
 

@@ -36,7 +36,9 @@ class SSEDecoder:
     def __init__(self, max_line: int = MAX_LINE, max_event: int = MAX_EVENT) -> None:
         self._max_line = max_line
         self._max_event = max_event
+        self._unchecked = min(max_line, max_event)
         self._pending = bytearray()
+        self._line = 0  # where the unfinished line begins in what is pending
         self._begun = False
         self._skip_lf = False
 
@@ -60,14 +62,15 @@ class SSEDecoder:
             searched = max(len(pending) - 1, 0)
             pending += data
             if pending.find(b"\n\n", searched) < 0:
-                self._check_pending()
+                self._check_pending(searched)
                 return []
             data = bytes(pending)
             pending.clear()
         *blocks, rest = data.split(b"\n\n")
         if rest:
             pending += rest
-            self._check_pending()
+            self._line = 0
+            self._check_pending(0)
         frames = []
         for block in blocks:
             if (frame := self._frame(block)) is not None:
@@ -90,17 +93,18 @@ class SSEDecoder:
         self._pending.clear()
         return data[3:] if data.startswith(BOM) else data
 
-    def _check_pending(self) -> None:
+    def _check_pending(self, searched: int) -> None:
+        """Hold the unfinished event to the limits; only what is new, from ``searched`` on, is read."""
+        self._line = max(self._pending.rfind(b"\n", searched) + 1, self._line)
         size = len(self._pending)
-        if size > self._max_line:
-            if size > self._max_event:
-                raise FrameTooLarge(f"an event is larger than {self._max_event} bytes")
-            if size - self._pending.rfind(b"\n") - 1 > self._max_line:
-                raise FrameTooLarge(f"a line is longer than {self._max_line} bytes")
+        if size - self._pending.endswith(b"\n") > self._max_event:  # half of the blank line is no content
+            raise FrameTooLarge(f"an event is larger than {self._max_event} bytes")
+        if size - self._line > self._max_line:
+            raise FrameTooLarge(f"a line is longer than {self._max_line} bytes")
 
     def _frame(self, block: bytes) -> Frame | None:
         """The frame that the lines of ``block`` make, or None where they hold no data."""
-        if len(block) > self._max_line:
+        if len(block) > self._unchecked:
             self._check_block(block)
         if block[:6] == b"data: " and b"\n" not in block:  # OpenAI, Google
             return Frame(block[6:])

@@ -13,6 +13,7 @@ import msgspec
 from twisted.application import strports
 from twisted.application.service import IService, MultiService, Service
 from twisted.internet.defer import Deferred
+from twisted.internet.error import CannotListenError
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python import usage
@@ -113,6 +114,14 @@ class GatewayService(MultiService):
         for part in (stats, executor, simulators, self._port):
             if part is not None:
                 IService(part).setServiceParent(self)
+
+    def privilegedStartService(self) -> None:
+        """Open the port; one that cannot be opened ends the process in a line, not a traceback."""
+        try:
+            super().privilegedStartService()
+        except CannotListenError as error:
+            reason = getattr(error.socketError, "strerror", None) or error.socketError
+            raise SystemExit(f"cannot listen on {self._config.listen}: {reason}") from None
 
     def startService(self) -> None:
         super().startService()

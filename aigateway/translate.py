@@ -13,12 +13,13 @@ from typing import Protocol
 from . import estimate
 from .dialects.base import Reader, Writer
 from .errors import UpstreamError, UpstreamGarbled, UpstreamTruncated
-from .events import ChatReply, ChatRequest, Event, Failed, Finished, Usage, events_of
-from .sse import FrameTooLarge, SSEDecoder
+from .events import ChatReply, ChatRequest, Event, Failed, Finished, Started, Usage, UsageReported, events_of
+from .sse import Frame, FrameTooLarge, SSEDecoder
 
 MAX_WHOLE = 64 * 1024 * 1024
 _BLANK = b" \t\r\n"
 _NOT_SSE = b"{[<"
+_TELLS_NOTHING = (Started, UsageReported)
 
 
 class Stream(Protocol):
@@ -68,6 +69,7 @@ class Translator:
         self._max_whole = max_whole
         self._whole: bytearray | None = None
         self._sniffed = False
+        self._opening: list[Event] = []
         self.begun = False
         self.ended = False
         self.failure: UpstreamError | None = None
@@ -94,10 +96,7 @@ class Translator:
         if not frames:
             return b""
         self.frames += len(frames)
-        if len(frames) == 1:
-            return self._write(self._reader.feed(frames[0]))
-        feed = self._reader.feed
-        return self._write([event for frame in frames for event in feed(frame)])
+        return self._read(frames)
 
     def end(self, fault: UpstreamError | None = None) -> bytes:
         """The provider's body is over, for ``fault`` if it did not end by itself.
@@ -107,12 +106,7 @@ class Translator:
         """
         if self.ended:
             return b""
-        if self._whole is not None:
-            events = self._read_whole(fault)
-        else:
-            events = [event for frame in self._decoder.close() for event in self._reader.feed(frame)]
-            events += self._reader.end()
-        data = self._write(events)
+        data = self._read_end() if self._whole is None else self._write(self._read_whole(fault))
         if fault is not None:
             if self.failure is None:
                 self.late_error = fault
@@ -139,6 +133,16 @@ class Translator:
             reasoning_tokens=told.reasoning_tokens,
             estimated=True,
         )
+
+    def _read(self, frames: list[Frame]) -> bytes:
+        feed = self._reader.feed
+        if len(frames) == 1:
+            return self._write(feed(frames[0]))
+        return self._write([event for frame in frames for event in feed(frame)])
+
+    def _read_end(self) -> bytes:
+        events = [event for frame in self._decoder.close() for event in self._reader.feed(frame)]
+        return self._write(events + self._reader.end())
 
     def _sniff(self, data: bytes) -> None:
         first = data.lstrip(_BLANK)[:1]
@@ -168,7 +172,13 @@ class Translator:
             del events[-1]
             if not events:
                 return b""
-        self.begun = True
+        if not self.begun:
+            # The first word to the client commits it to this provider; a mere head is none.
+            events = self._opening + events
+            if all(event.__class__ in _TELLS_NOTHING for event in events):
+                self._opening = events
+                return b""
+            self.begun = True
         return self._writer.write(events)
 
     def _fail(self, error: UpstreamError) -> None:

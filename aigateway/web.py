@@ -151,7 +151,10 @@ class Gateway:
         error: GatewayError | None = None
         left = False
         try:
-            chat = exchange.chat = self._read(request, parse)
+            chat = self._read(request, parse)
+            if chat.dialect != dialect.name:
+                chat = msgspec.structs.replace(chat, answer=dialect.name)
+            exchange.chat = chat
             self._stats.stats.begin(dialect.name, chat.stream)
             counted = True
             if self._executor.stopping:
@@ -226,7 +229,9 @@ class Gateway:
 
     async def _whole(self, request: GatewayRequest, exchange: Exchange) -> None:
         reply = await self._executor.whole(exchange)
-        body = exchange.dialect.render_reply(reply, exchange.chat, exchange.id, int(self._wall()))
+        body = exchange.body
+        if body is None:
+            body = exchange.dialect.render_reply(reply, exchange.chat, exchange.id, int(self._wall()))
         for name, value in exchange.headers():
             request.responseHeaders.setRawHeaders(name, [value])
         exchange.first_byte_at = self._clock.seconds()

@@ -16,12 +16,13 @@ from uuid import UUID, uuid4
 import msgspec
 
 from .. import jsontext
-from ..dialects.base import Reader, Rendered
+from ..dialects.base import Rendered, Writer
 from ..dialects.gemini import GeminiReader, parse_reply, render_request
 from ..errors import UpstreamError, UpstreamGarbled
 from ..events import ChatReply, ChatRequest
+from ..translate import Stream
 from . import google
-from .base import Credential, UpstreamRequest
+from .base import Credential, Framing, UpstreamRequest, translated
 from .oauth import AccessToken, parse_token, refresh_request
 
 __all__ = [
@@ -77,11 +78,21 @@ class Antigravity:
             base_url, "streamGenerateContent?alt=sse" if stream else "generateContent", credential, body
         )
 
-    def reader(self) -> Reader:
+    def reader(self) -> GeminiReader:
         return GeminiReader(google.stream_error)
+
+    def stream(
+        self, chat: ChatRequest, writer: Writer, id: str, created: int, framing: Framing, *, raw: bool
+    ) -> Stream:
+        return translated(self, chat, writer, framing)
 
     def parse_reply(self, body: bytes) -> ChatReply:
         return parse_reply(body, google.stream_error)
+
+    def pass_reply(
+        self, body: bytes, reply: ChatReply, chat: ChatRequest, id: str, created: int
+    ) -> bytes | None:
+        return None
 
     def parse_error(
         self, status: int, headers: Mapping[str, str], body: bytes, *, now: float

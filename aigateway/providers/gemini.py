@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from urllib.parse import quote
 
 from .. import jsontext
-from ..dialects.base import Reader, Rendered
+from ..dialects.base import Rendered, Writer
 from ..dialects.gemini import GeminiReader, parse_reply, render_request
 from ..errors import UpstreamError
 from ..events import ChatReply, ChatRequest
+from ..translate import Stream
 from . import google
-from .base import Credential, UpstreamRequest
+from .base import Credential, Framing, UpstreamRequest, translated
 
 
 class Gemini:
@@ -38,11 +39,21 @@ class Gemini:
         )
         return UpstreamRequest(f"{base_url}/models/{segment}:{method}".encode(), headers, body)
 
-    def reader(self) -> Reader:
+    def reader(self) -> GeminiReader:
         return GeminiReader(google.stream_error)
+
+    def stream(
+        self, chat: ChatRequest, writer: Writer, id: str, created: int, framing: Framing, *, raw: bool
+    ) -> Stream:
+        return translated(self, chat, writer, framing)
 
     def parse_reply(self, body: bytes) -> ChatReply:
         return parse_reply(body, google.stream_error)
+
+    def pass_reply(
+        self, body: bytes, reply: ChatReply, chat: ChatRequest, id: str, created: int
+    ) -> bytes | None:
+        return None
 
     def parse_error(
         self, status: int, headers: Mapping[str, str], body: bytes, *, now: float

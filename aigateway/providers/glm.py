@@ -36,6 +36,9 @@ _OVERLOADED = {"1305", "1312"}
 _FAULT = {"1200", "1230", "1234"}
 _UNSAFE = {"1300", "1301"}
 _NO_MODEL = {"1211"}
+CHINA = 8.0
+"""Hours ahead of UTC: the dates in the limits' texts carry no zone, and are the platform's own."""
+
 _TOO_LONG = {"1261"}
 _BAD_REQUEST = {"1210", "1212", "1213", "1214", "1215", "1221", "1222", "1231"}
 
@@ -62,7 +65,7 @@ class GLM(OpenAI):
         if code == _PLAN_LACKS_MODEL:
             return AccountExhausted(message, scope="model", provider_status=status)
         if code in _WINDOW:
-            wait = waiting.from_text(message, now)
+            wait = waiting.from_text(message, now, utc_offset=CHINA)
             return AccountExhausted(message, retry_after=wait, code=None, provider_status=status)
         if code in _RATE:
             return UpstreamBusy(message, retry_after=retry_after, provider_status=status)

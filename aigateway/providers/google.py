@@ -99,7 +99,9 @@ def _classify(fault: _Fault, status: int, headers: Mapping[str, str], now: float
     status = fault.claude_status or status
     reason = fault.reason
     if reason in _ACCOUNT_FAULTS:
-        return UpstreamUnauthorized(_ACCOUNT_FAULTS[reason])
+        return UpstreamUnauthorized(
+            _ACCOUNT_FAULTS[reason], remedy=_text(fault.metadata.get("validation_url"))
+        )
     if status == 401 or reason.startswith(_KEY_FAULTS):
         return UpstreamUnauthorized(without_links(message), token_expired=status == 401)
     wait = _wait(fault, headers, now)

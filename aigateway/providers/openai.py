@@ -11,9 +11,11 @@ from collections.abc import Mapping
 import msgspec
 
 from .. import __version__
-from ..dialects.base import Reader, Rendered
+from ..dialects.base import Rendered, Writer
+from ..dialects.openai.passthrough import OpenAIPassthrough, pass_reply
 from ..dialects.openai.reader import OpenAIReader, parse_reply
 from ..dialects.openai.render import OPENAI, Profile, render_request
+from ..dialects.openai.writer import OpenAIWriter
 from ..errors import (
     AccountExhausted,
     UpstreamBusy,
@@ -24,8 +26,10 @@ from ..errors import (
     UpstreamUnauthorized,
 )
 from ..events import ChatReply, ChatRequest
+from ..sse import SSEDecoder
+from ..translate import Stream
 from . import waiting
-from .base import Credential, UpstreamRequest
+from .base import Credential, Framing, UpstreamRequest, translated
 
 USER_AGENT = f"aigateway/{__version__}".encode()
 
@@ -91,11 +95,30 @@ class OpenAI:
             body=body,
         )
 
-    def reader(self) -> Reader:
+    def reader(self) -> OpenAIReader:
         return OpenAIReader(self.classify)
+
+    def stream(
+        self, chat: ChatRequest, writer: Writer, id: str, created: int, framing: Framing, *, raw: bool
+    ) -> Stream:
+        if not self._passes(chat) or not isinstance(writer, OpenAIWriter):
+            return translated(self, chat, writer, framing)
+        decoder = SSEDecoder(framing.line, framing.event)
+        return OpenAIPassthrough(
+            chat, self.reader(), writer, id, created, self.parse_reply, decoder, framing.whole, raw=raw
+        )
 
     def parse_reply(self, body: bytes) -> ChatReply:
         return parse_reply(body, self.classify)
+
+    def pass_reply(
+        self, body: bytes, reply: ChatReply, chat: ChatRequest, id: str, created: int
+    ) -> bytes | None:
+        return pass_reply(body, reply, chat, id, created) if self._passes(chat) else None
+
+    def _passes(self, chat: ChatRequest) -> bool:
+        """Whether the client's body went up as it came, and so the answer may come down so."""
+        return self.profile.keeps_openai_bodies and chat.is_all("openai")
 
     def parse_error(
         self, status: int, headers: Mapping[str, str], body: bytes, *, now: float

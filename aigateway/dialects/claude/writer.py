@@ -35,7 +35,7 @@ from ...events import (
     Usage,
     UsageReported,
 )
-from ...jsontext import encode, json_string
+from ...jsontext import encode, escape_line_ends, json_string
 from .errors import error_object
 
 PING = b'event: ping\ndata: {"type": "ping"}\n\n'
@@ -81,7 +81,7 @@ class ClaudeWriter:
         return b"".join([writes[event.__class__](event) for event in events])
 
     def fail(self, error: GatewayError) -> bytes:
-        return b"event: error\ndata: %b\n\n" % encode(error_object(error, self._id))
+        return b"event: error\ndata: %b\n\n" % escape_line_ends(encode(error_object(error, self._id)))
 
     def keep_alive(self) -> bytes:
         return PING if self._started else COMMENT

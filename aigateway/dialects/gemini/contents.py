@@ -39,6 +39,13 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]*")
 _NOT_CLAUDE_ID = re.compile(r"[^A-Za-z0-9_-]")
 # What functionResponse.parts may hold, from Gemini 3 on.
 _RESULT_MEDIA = {"image/png", "image/jpeg", "image/webp", "application/pdf", "text/plain"}
+# Blocks that have no place, or none where they stand.
+_KINDS: dict[type, str] = {
+    ThinkingBlock: "thinking",
+    RedactedThinkingBlock: "redacted_thinking",
+    ToolUseBlock: "tool_use",
+    ToolResultBlock: "tool_result",
+}
 _FETCHED_HOSTS = {"www.youtube.com", "youtube.com", "youtu.be"}
 _FILES_API = ("generativelanguage.googleapis.com", "/v1beta/files/")
 
@@ -66,7 +73,8 @@ class Contents:
         self._contents: list[dict[str, Any]] = []
         self._role = ""
         self._parts: list[Part] = []  # of the turn that is being read
-        self._calls: list[tuple[str, str]] = []  # id and name, of the model's last turn
+        self._calls: list[str] = []  # the ids of the model's last turn
+        self._names: dict[str, str] = {}  # by id
         self._results: dict[str, list[Part]] = {}
         self.dropped: dict[str, None] = {}
 
@@ -128,12 +136,14 @@ class Contents:
         if self._role == "user" and self._calls:
             answers: list[Part] = []
             beside: list[Part] = []
-            for id, name in self._calls:
-                answer, *media = self._results.get(id) or [_response(id, name, {"error": UNANSWERED})]
+            for id in self._calls:
+                answer, *media = self._results.get(id) or [
+                    _response(id, self._names[id], {"error": UNANSWERED})
+                ]
                 answers.append(answer)
                 beside += media
             parts = answers + beside + parts
-            self._calls, self._results = [], {}
+            self._calls, self._names, self._results = [], {}, {}
         if not parts:
             return
         if self._contents and self._contents[-1]["role"] == self._role:
@@ -187,7 +197,8 @@ class Contents:
         if signature:
             part["thoughtSignature"] = signature
         self._parts.append(part)
-        self._calls.append((id, block.name))
+        self._calls.append(id)
+        self._names[id] = block.name
 
     def _id(self, id: str) -> str:
         return _NOT_CLAUDE_ID.sub("_", id) if self._claude else id
@@ -196,7 +207,7 @@ class Contents:
 
     def _add_result(self, block: ToolResultBlock, place: str) -> None:
         id = self._id(block.tool_use_id)
-        name = next((name for known, name in self._calls if known == id), None)
+        name = self._names.get(id)
         if name is None:
             raise MalformedRequest(
                 f"{place} answers the tool call {block.tool_use_id!r}, which the message before it does not"
@@ -239,10 +250,10 @@ class Contents:
                 return [self._file(block, block.media_type or "application/pdf", place)]
             case AudioBlock():
                 return [{"inlineData": {"mimeType": f"audio/{block.format}", "data": block.data}}]
-            case RedactedThinkingBlock():
-                self.dropped["redacted_thinking"] = None
             case OtherBlock():
                 self.dropped[block.type] = None
+            case _:
+                self.dropped[_KINDS[type(block)]] = None
         return []
 
     def _file(self, block: ImageBlock | DocumentBlock, media_type: str, place: str) -> Part:

@@ -284,9 +284,10 @@ def _merge(result: Schema, other: Schema) -> None:
     """Add what ``other`` says; where both say something, ``result`` stands."""
     for key, value in other.items():
         if key == "properties" and key in result:
-            result[key] = {**value, **result[key]}
+            for name, schema in value.items():
+                result[key].setdefault(name, schema)
         elif key == "required" and key in result:
-            result[key] = result[key] + value
+            result[key] += value
         else:
             result.setdefault(key, value)
 

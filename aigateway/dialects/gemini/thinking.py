@@ -50,7 +50,7 @@ FAMILIES = (  # the first whose pattern matches the start of the name
     _family("claude-", budget=(1024, 32768), off=True),
     _family(r"gemini-2\.5-pro", budget=(128, 32768)),
     _family(r"gemini-2\.5-flash-lite", budget=(512, 24576), off=True),
-    _family(r"gemini-2\.5-", budget=(1, 24576), off=True),
+    _family(r"gemini-2\.5-flash(?!-image)", budget=(1, 24576), off=True),
     _family(r"gemini-[12][.-]"),
     _family(r"gemini-.*-(?:low|medium|high)$", fixed=True),  # Antigravity
     _family(r"gemini-(?:[0-9.]+-)?pro", levels="low medium high"),

@@ -86,6 +86,7 @@ class _Detail(msgspec.Struct):
 
 
 class _Delta(msgspec.Struct):
+    role: str | msgspec.UnsetType | None = msgspec.UNSET
     content: str | list[_Part] | None = None  # a list: Mistral's reasoning models
     reasoning_content: str | None = None
     reasoning: str | None = None
@@ -101,7 +102,7 @@ class _Choice(msgspec.Struct):
     index: int | None = 0
     delta: _Delta | None = None
     message: _Delta | None = None
-    finish_reason: str | None = None
+    finish_reason: str | msgspec.UnsetType | None = msgspec.UNSET
     stop_reason: str | int | None = None  # vLLM: which stop sequence
     usage: msgspec.Raw = NULL  # Moonshot, older
 
@@ -112,6 +113,8 @@ class _Groq(msgspec.Struct):
 
 class _Chunk(msgspec.Struct):
     id: str | None = None
+    object: str | None = None
+    created: int | float | None = None
     model: str | None = None
     choices: list[_Choice] | None = None
     usage: msgspec.Raw = NULL
@@ -169,6 +172,7 @@ class OpenAIReader:
         self._stop_sequence: str | None = None
         self._refused = False
         self.late_error: UpstreamError | None = None
+        self.chunk: _Chunk | None = None  # the last frame's, where it was one
 
     @property
     def usage(self) -> Usage | None:
@@ -178,6 +182,7 @@ class OpenAIReader:
         if self._ended:
             return []
         data = frame.data
+        self.chunk = None
         if data[:1] != b"{":
             data = data.strip()
             if data == b"[DONE]":
@@ -191,7 +196,9 @@ class OpenAIReader:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             return self._fail(UpstreamGarbled(f"the provider sent a chunk that is none: {error}"))
         if _is_error(chunk):
+            self._tally.add(chunk.usage)  # OpenRouter tells it beside the error
             return self._said_error(data)
+        self.chunk = chunk
         return self._read(chunk)
 
     def end(self) -> list[Event]:

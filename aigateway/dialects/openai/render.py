@@ -38,10 +38,18 @@ def render_request(chat: ChatRequest, model: str, profile: Profile, *, stream: b
     asked for: whether the client sees it is for its own writer. Raises `MalformedRequest`.
     """
     if chat.dialect == "openai" and profile.keeps_openai_bodies:
+        if not chat.is_all("openai"):
+            for name in chat.other:
+                _refuse_shape(name, "has no place in an answer of another dialect; leave it out")
         return Rendered(_as_it_came(chat.raw, model, profile, stream))
     rendering = _Rendering(chat, model, profile)
     rendering.render(stream)
     return Rendered(jsontext.encode(rendering.body), tuple(rendering.dropped))
+
+
+def _refuse_shape(name: str, why: str) -> None:
+    if name in _SHAPE:
+        raise fields.wrong(name, why, code="unsupported_parameter")
 
 
 def _as_it_came(raw: bytes, model: str, profile: Profile, stream: bool) -> bytes:
@@ -89,12 +97,8 @@ class _Rendering:
         """What the hub has no word for: refused, passed on to the server whose own it is, or dropped."""
         chat = self.chat
         for name in chat.other:
-            if chat.dialect == "openai" and name in _SHAPE:
-                raise fields.wrong(
-                    name,
-                    "not supported by this provider; leave it out or choose an OpenAI model",
-                    code="unsupported_parameter",
-                )
+            if chat.dialect == "openai":
+                _refuse_shape(name, "not supported by this provider; leave it out or choose an OpenAI model")
             self.dropped[name] = None
         extensions: dict[str, msgspec.Raw] = {}
         if chat.unknown and chat.dialect == "openai" and self.profile.extensions:

@@ -33,7 +33,7 @@ from ...events import (
     Usage,
     UsageReported,
 )
-from ...jsontext import encode, json_string
+from ...jsontext import encode, escape_line_ends, json_string
 from .errors import error_object
 from .usage import render_usage
 
@@ -94,7 +94,7 @@ class OpenAIWriter:
 
     def fail(self, error: GatewayError) -> bytes:
         # No [DONE] after it: naive clients would take a cut answer for a whole one.
-        return b"data: %b\n\n" % encode(error_object(error))
+        return b"data: %b\n\n" % escape_line_ends(encode(error_object(error)))
 
     def keep_alive(self) -> bytes:
         return COMMENT
@@ -122,19 +122,19 @@ class OpenAIWriter:
             return b""
         self._calls += 1
         self._in_call, self._has_input = True, False
-        call: dict[str, object] = {
-            "index": self._calls,
-            "id": event.id,
-            "type": "function",
-            "function": {"name": event.name, "arguments": ""},
-        }
+        signature = b""
         if self._signature:
             # Google's own OpenAI endpoint carries a call's signature so.
-            call["extra_content"] = {"google": {"thought_signature": self._signature}}
+            signature = b',"extra_content":{"google":{"thought_signature":%b}}' % json_string(self._signature)
             self._signature = ""
-        choice = self._head + b'{"index":0,"delta":'
-        self._json = choice + b'{"tool_calls":[{"index":%d,"function":{"arguments":' % self._calls
-        return choice + b'{"tool_calls":[%b]}' % encode(call) + self._tail
+        choice = self._head + b'{"index":0,"delta":{"tool_calls":[{"index":%d,' % self._calls
+        self._json = choice + b'"function":{"arguments":'
+        return (
+            choice
+            + b'"id":%b,"type":"function","function":{"name":%b,"arguments":""}%b}]}'
+            % (json_string(event.id), json_string(event.name), signature)
+            + self._tail
+        )
 
     def _write_text(self, event: TextDelta) -> bytes:
         text = json_string(event.text)
