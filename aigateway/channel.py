@@ -77,7 +77,7 @@ class GatewayRequest(server.Request):
     def cut(self) -> None:
         """End a streamed answer so that HTTP itself says it is not whole: the connection is
         closed after what was written, without the last chunk."""
-        if self.channel is None or self.finished:
+        if self.finished or self.channel is None:  # twisted.web deletes it with the end
             return
         self.chunked = 0
         self.channel.persistent = 0
@@ -86,7 +86,7 @@ class GatewayRequest(server.Request):
     def processingFailed(self, reason: Failure) -> resource.Resource | object:
         """Klein's last resort. Never a page of HTML, and never into a stream."""
         self.channel.site.log_failure(reason)
-        if self.channel is None or self.finished:
+        if self.finished or self.channel is None:
             return server.NOT_DONE_YET
         if self.startedWriting:
             self.cut()

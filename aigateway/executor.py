@@ -115,7 +115,8 @@ class Executor(Service):
         """Stream the answer to ``client``.
 
         Raises a `GatewayError` only while nothing was sent. Afterwards an error is the
-        stream's last frame, and the exchange's ``cause``.
+        stream's last frame, and the exchange's ``cause``; a bug of ours is such a frame, too,
+        and raised for the caller to log.
         """
         client.open()
         try:
@@ -125,6 +126,12 @@ class Executor(Service):
                 raise
             exchange.cause = error
             client.fail(error)
+        except CancelledError:
+            raise
+        except Exception:
+            if client.committed:
+                client.fail(InternalError("the gateway failed; its log says why"))
+            raise
         finally:
             exchange.first_byte_at = client.first_byte_at
             exchange.chunks, exchange.bytes_out = client.chunks, client.bytes_out

@@ -17,6 +17,7 @@ encode = msgspec.json.encode
 # Possessive quantifiers: a hostile string costs one pass, never a backtrack.
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_ONE_KIND = bytes.maketrans(b"{}", b"[]")
 # Line ends to some clients (Python's str.splitlines among them), though not to SSE.
 _LINE_ENDS = ((b"\xc2\x85", b"\\u0085"), (b"\xe2\x80\xa8", b"\\u2028"), (b"\xe2\x80\xa9", b"\\u2029"))
 
@@ -69,10 +70,13 @@ def check(raw: bytes) -> None:
 
 
 def _deeper_than(skeleton: bytes, limit: int) -> bool:
-    """Whether brackets nest deeper than ``limit``; each pass takes the innermost level away."""
-    brackets = skeleton.translate(None, _NOT_BRACKETS)
+    """Whether brackets nest deeper than ``limit``; each pass takes the innermost level away.
+
+    Of one kind: in one pass over two kinds, ``{[]}`` would lose both its levels.
+    """
+    brackets = skeleton.translate(_ONE_KIND, _NOT_BRACKETS)
     for _ in range(limit):
         if not brackets:
             return False
-        brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")
+        brackets = brackets.replace(b"[]", b"")
     return bool(brackets)

@@ -35,8 +35,8 @@ def mask(text: str, secrets: Iterable[Secret]) -> str:
     Providers quote keys in their error messages. Values under 6 characters are left
     alone: they cannot be secrets, and would blank out ordinary words.
     """
-    for secret in secrets:
-        value = secret.reveal()
+    # The longest first: one that begins another would leave the other's rest behind.
+    for value in sorted([secret.reveal() for secret in secrets], key=len, reverse=True):
         if len(value) >= 6 and value in text:
             text = text.replace(value, "***")
     return text

@@ -130,7 +130,9 @@ def _tool_id() -> str:
 class GeminiReader:
     """Implements `aigateway.dialects.base.Reader`.
 
-    ``make_id`` names the calls that come without an id (the Gemini API before version 3).
+    ``Started`` waits for the first block, so that an answer that fails before it said
+    anything has told nothing. ``make_id`` names the calls that come without an id (the
+    Gemini API before version 3).
     ``text_signature`` is the newest thought signature that stood on visible text, which
     events have no place for. ``late_error`` is what went wrong after the finish reason;
     the answer was whole by then.
@@ -140,6 +142,8 @@ class GeminiReader:
         self._classify = classify
         self._make_id = make_id
         self._tally = Tally()
+        self._id = ""
+        self._model = ""
         self._started = False
         self._ended = False
         self._block = ""  # the open block's type, "" for none; a tool call is never left open
@@ -188,9 +192,10 @@ class GeminiReader:
         events: list[Event] = []
         if chunk.usageMetadata != NULL:
             self._tally.add(chunk.usageMetadata)
-        if not self._started:
-            self._started = True
-            events.append(Started(chunk.responseId or "", chunk.modelVersion or "", self._tally.usage))
+        if not self._id and chunk.responseId:
+            self._id = chunk.responseId
+        if not self._model and chunk.modelVersion:
+            self._model = chunk.modelVersion
         if chunk.candidates:
             for candidate in chunk.candidates:
                 if candidate.index:
@@ -265,6 +270,7 @@ class GeminiReader:
             self._sign(signature, events)
         if self._block:
             self._close(events)
+        self._start(events)
         events += (
             BlockStarted("tool_use", call.id or self._make_id(), call.name),
             InputDelta(arguments),
@@ -274,9 +280,16 @@ class GeminiReader:
 
     # ---------------------------------------------------------------- blocks
 
+    def _start(self, events: list[Event]) -> None:
+        if not self._started:
+            self._started = True
+            events.append(Started(self._id, self._model, self._tally.usage))
+
     def _open(self, block: str, events: list[Event]) -> None:
         if self._block:
             self._close(events)
+        else:
+            self._start(events)
         self._block = block
         events.append(BlockStarted(block))
 
@@ -291,6 +304,7 @@ class GeminiReader:
         events: list[Event] = []
         if self._block:
             self._close(events)
+        self._start(events)
         if (usage := self._tally.usage) is not None:
             events.append(UsageReported(usage))
         reason = STOP_REASONS.get(self._finish, "end_turn")
