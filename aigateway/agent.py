@@ -96,13 +96,15 @@ class BoundedClientProtocol(HTTP11ClientProtocol):
     transport: Any
     max_head = 64 * 1024
     max_lines = 200
+    max_informational = 10
     _awaiting_head = False
     _head = 0
     _lines = 0
+    _heads = 0
 
     def request(self, request: Any) -> Deferred[IResponse]:
         self._awaiting_head = True
-        self._head = self._lines = 0
+        self._head = self._lines = self._heads = 0
         d: Deferred[IResponse] = super().request(request)
         return d.addCallback(self._got_head)
 
@@ -116,9 +118,17 @@ class BoundedClientProtocol(HTTP11ClientProtocol):
         if self._awaiting_head:
             self._head += len(data)
             self._lines += data.count(b"\n")
-            if self._head > self.max_head or self._lines > self.max_lines:
+            self._heads += data.count(b"HTTP/1.")  # each 1xx response has a status line of its own
+            if (
+                self._head > self.max_head
+                or self._lines > self.max_lines
+                or self._heads > self.max_informational + 1
+            ):
                 self._awaiting_head = False
-                self._giveUp(Failure(HeadTooLarge(f"over {self.max_head} bytes or {self.max_lines} lines")))
+                limits = (
+                    f"{self.max_head} bytes, {self.max_lines} lines or {self.max_informational} responses"
+                )
+                self._giveUp(Failure(HeadTooLarge(f"over {limits} before the real one")))
 
 
 class BoundedClientFactory(HTTP11ClientFactory):
@@ -132,6 +142,7 @@ class BoundedClientFactory(HTTP11ClientFactory):
         protocol = BoundedClientProtocol(self._quiescentCallback)
         protocol.max_head = self._limits.upstream_max_head
         protocol.max_lines = self._limits.upstream_max_header_lines
+        protocol.max_informational = self._limits.upstream_max_informational
         return protocol
 
 

@@ -26,6 +26,13 @@ LINGER = 2.0
 """Seconds in which a refused client may finish sending what nobody reads: closing at once
 would reset the connection, and the answer could be lost with it."""
 
+PHRASES = {
+    421: b"Misdirected Request",
+    431: b"Request Header Fields Too Large",
+    529: b"Overloaded",
+}
+"""Statuses that twisted.web has no words for."""
+
 _HEAD_END = b"\r\n\r\n"
 
 
@@ -136,6 +143,8 @@ class GatewayChannel(http.HTTPChannel):
         self.timeOut = limits.keep_alive  # type: ignore[assignment]  # seconds need not be whole
         super().connectionMade()
         self.site.channels.add(self)
+        tcp = getattr(self.transport, "transport", None) or self.transport
+        tcp.bufferSize = limits.relay_buffer // 2  # what is read at once, and what may wait unsent
         self._phase = "idle"
         self._arm(limits.head_timeout)
 
@@ -186,6 +195,9 @@ class GatewayChannel(http.HTTPChannel):
 
     def allContentReceived(self) -> None:
         if self.refused:
+            return
+        if sum(map(len, self._dataBuffer)) > self.site.limits.max_pipelined:
+            self.transport.abortConnection()
             return
         self._phase = "answer"
         self._disarm()
@@ -349,7 +361,7 @@ class GatewaySite(server.Site):
 
 def send_error(request: http.Request, answer: ErrorAnswer) -> None:
     """Write ``answer`` as a whole response; the caller finishes the request."""
-    request.setResponseCode(answer.status)
+    request.setResponseCode(answer.status, PHRASES.get(answer.status))
     headers = request.responseHeaders
     headers.setRawHeaders(b"Server", [b"aigateway"])
     headers.setRawHeaders(b"Content-Type", [b"application/json"])
@@ -362,7 +374,7 @@ def send_error(request: http.Request, answer: ErrorAnswer) -> None:
 def response_bytes(answer: ErrorAnswer, *, close: bool, head: bool = False) -> bytes:
     """``answer`` as a whole HTTP/1.1 response, for where there is no request to write it to;
     without its body, where the request was a HEAD."""
-    phrase = http.RESPONSES.get(answer.status, b"Error")
+    phrase = PHRASES.get(answer.status) or http.RESPONSES.get(answer.status, b"Error")
     lines = [
         b"HTTP/1.1 %d %b" % (answer.status, phrase),
         b"Server: aigateway",

@@ -34,6 +34,7 @@ class Exchange:
         self.begun_at = now
         self.started_at = started_at
         self.chat = UNREAD
+        self.strict = False  # a field without a place refuses the request
         self.work: Deferred[Any] | None = None
         self.cause: GatewayError | None = None
         self.attempts: list[Attempt] = []

@@ -26,9 +26,11 @@ from .credentials import Credentials
 from .errors import (
     GatewayError,
     InternalError,
+    MalformedRequest,
     Stopping,
     UpstreamBusy,
     UpstreamError,
+    UpstreamGarbled,
     UpstreamSilent,
     UpstreamUnauthorized,
     UpstreamUnreachable,
@@ -265,6 +267,12 @@ class Executor(Service):
             credential = await self._credentials.of(provider.name, provider.kind, one.account, one.base_url)
             rendered = provider.kind.render(chat, one.model, credential, stream=one.streamed)
             exchange.dropped = rendered.dropped
+            if rendered.dropped and exchange.strict:
+                names = ", ".join(rendered.dropped)
+                raise MalformedRequest(
+                    f"{provider.name} has no place for: {names}; leave them out, or do not ask for strict",
+                    param=rendered.dropped[0],
+                )
             response = await self._send(one, credential, rendered.body)
             status = response.code
             await self._check(exchange, one, response)
@@ -317,6 +325,9 @@ class Executor(Service):
                 exchange.provider_request_id = found[0][:100]
                 break
         exchange.simulated = headers.hasHeader(b"x-aigateway-simulated")
+        coding = headers.getRawHeaders(b"content-encoding", [b"identity"])[-1]
+        if coding.lower() != b"identity":
+            raise UpstreamGarbled(f"{one.provider.name} compressed its answer, which was not asked for")
         if response.code != 200:
             body = await self._upstream.read(response, one.timeouts, host=one.provider.name)
             exchange.bytes_in += len(body)

@@ -7,6 +7,7 @@ duplicate names are looked at here, apart from it.
 from __future__ import annotations
 
 import re
+from itertools import accumulate
 
 import msgspec
 
@@ -17,7 +18,7 @@ encode = msgspec.json.encode
 # Possessive quantifiers: a hostile string costs one pass, never a backtrack.
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
-_ONE_KIND = bytes.maketrans(b"{}", b"[]")
+_STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")  # as signed bytes: one deeper, one less deep
 # Line ends to some clients (Python's str.splitlines among them), though not to SSE.
 _LINE_ENDS = ((b"\xc2\x85", b"\\u0085"), (b"\xe2\x80\xa8", b"\\u2028"), (b"\xe2\x80\xa9", b"\\u2029"))
 
@@ -54,7 +55,7 @@ def check(raw: bytes) -> None:
     skeleton = None
     if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH:
         skeleton = _STRING.sub(b"", raw)
-        if _deeper_than(skeleton, MAX_DEPTH):
+        if _depth(skeleton) > MAX_DEPTH:
             raise BadJSON(f"nested more than {MAX_DEPTH} deep")
     try:
         value = msgspec.json.decode(raw)
@@ -69,14 +70,7 @@ def check(raw: bytes) -> None:
         raise BadJSON("the same name twice in one object")
 
 
-def _deeper_than(skeleton: bytes, limit: int) -> bool:
-    """Whether brackets nest deeper than ``limit``; each pass takes the innermost level away.
-
-    Of one kind: in one pass over two kinds, ``{[]}`` would lose both its levels.
-    """
-    brackets = skeleton.translate(_ONE_KIND, _NOT_BRACKETS)
-    for _ in range(limit):
-        if not brackets:
-            return False
-        brackets = brackets.replace(b"[]", b"")
-    return bool(brackets)
+def _depth(skeleton: bytes) -> int:
+    """How deep brackets nest. Which kind closes which is the decoder's business."""
+    steps = skeleton.translate(_STEPS, _NOT_BRACKETS)
+    return max(accumulate(memoryview(steps).cast("b")), default=0)

@@ -155,6 +155,7 @@ class Gateway:
             if chat.dialect != dialect.name:
                 chat = msgspec.structs.replace(chat, answer=dialect.name)
             exchange.chat = chat
+            exchange.strict = self._config.strict or _says_true(request.getHeader(b"x-aigateway-strict"))
             self._stats.stats.begin(dialect.name, chat.stream)
             counted = True
             if self._executor.stopping:
@@ -393,8 +394,12 @@ def _is_openai_sdk(request: GatewayRequest) -> bool:
 
 def _asks_to_stream(request: GatewayRequest, raw: bytes) -> bool:
     """``?stream=true`` counts where the body says nothing; a plain ``false`` there wins."""
-    asked = (request.args or {}).get(b"stream", [b""])[-1].lower()
-    return asked in (b"true", b"1") and msgspec.json.decode(raw, type=_StreamField).stream is None
+    asked = (request.args or {}).get(b"stream", [b""])[-1]
+    return _says_true(asked) and msgspec.json.decode(raw, type=_StreamField).stream is None
+
+
+def _says_true(text: bytes | None) -> bool:
+    return text is not None and text.strip().lower() in (b"true", b"1")
 
 
 def _shown(text: bytes) -> str:

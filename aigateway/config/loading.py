@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
+
+import msgspec
 
 from . import values
 from .clients import DIALECTS, read_keys, read_routes
@@ -118,7 +120,7 @@ def _config(document: Mapping[str, object], source: Source, origin: str, listen:
     root.close()
     if source.problems:
         raise ConfigError(tuple(source.problems))
-    return Config(
+    config = Config(
         timeouts=timeouts,
         limits=limits,
         providers={provider.name: provider for provider in providers},
@@ -128,6 +130,23 @@ def _config(document: Mapping[str, object], source: Source, origin: str, listen:
         notes=tuple(source.notes),
         **settings,
     )
+    return msgspec.structs.replace(config, notes=config.notes + tuple(_without_effect(config)))
+
+
+def _without_effect(config: Config) -> Iterator[str]:
+    """What is understood and checked, but not acted on in this version: never in silence."""
+    if config.state is not None:
+        yield f"{config.origin}: gateway.state has no effect in this version: nothing is kept on disk"
+    if config.timeouts.min_rate or any(
+        limits.get("min_rate") for limits in (route.timeouts for route in config.routes)
+    ):
+        yield f"{config.origin}: min_rate has no effect in this version"
+    for provider in config.providers.values():
+        place = f"{config.origin}: providers.{provider.name}"
+        if provider.timeouts.min_rate != config.timeouts.min_rate:
+            yield f"{place}.timeouts.min_rate has no effect in this version"
+        if provider.api_version or provider.deployments:
+            yield f"{place}: api_version and deployments have no effect in this version"
 
 
 # ------------------------------------------------------------------- [gateway]

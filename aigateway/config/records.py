@@ -56,7 +56,6 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     upstream_max_header_lines: Count = 200
     upstream_max_informational: CountOrNone = 10
     upstream_body: Count = 64 * 1024 * 1024
-    inflate_ratio: Count = 100
     sse_line: Count = 8 * 1024 * 1024
     sse_event: Count = 16 * 1024 * 1024
     pool: CountOrNone = 100
