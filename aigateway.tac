@@ -1,8 +1,8 @@
 # twistd -ny aigateway.tac
 #
 # The same gateway as `twistd aigateway`, for where a .tac file is the custom: it reads
-# aigateway.toml beside it, or else keys from the environment. AIGATEWAY_DEMO=1 brings
-# simulated providers up instead.
+# aigateway.toml in the working directory, or else keys from the environment. With
+# AIGATEWAY_DEMO=1 it brings simulated providers up instead.
 
 import os
 

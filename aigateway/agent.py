@@ -89,8 +89,10 @@ class BoundedClientProtocol(HTTP11ClientProtocol):
     """A client connection whose response heads are bounded.
 
     Twisted bounds a line, but neither the number of lines nor that of 1xx responses. Each
-    response gets an attribute ``abort``: it closes the connection at once, where the body's
-    own ``loseConnection`` would wait, under TLS, for the other side's consent.
+    response gets two attributes. ``abort`` closes the connection at once, where the body's
+    own ``loseConnection`` would wait, under TLS, for the other side's consent. ``after_read``
+    takes a callable that is called after each read: a body is delivered in as many pieces
+    as the other side sent it in chunks, and who writes them on wants to do that once.
     """
 
     transport: Any
@@ -101,21 +103,33 @@ class BoundedClientProtocol(HTTP11ClientProtocol):
     _head = 0
     _lines = 0
     _heads = 0
+    _after_read: Callable[[], None] | None = None
 
     def request(self, request: Any) -> Deferred[IResponse]:
         self._awaiting_head = True
+        self._after_read = None
         self._head = self._lines = self._heads = 0
         d: Deferred[IResponse] = super().request(request)
+        if self._parser is not None:
+            self._parser.MAX_LENGTH = self.max_head  # of a line: Twisted's 16 KiB ends it without a word
         return d.addCallback(self._got_head)
 
     def _got_head(self, response: IResponse) -> IResponse:
         self._awaiting_head = False
         response.abort = self.transport.abortConnection  # type: ignore[attr-defined]
+        response.after_read = self._call_after_read  # type: ignore[attr-defined]
         return response
 
+    def _call_after_read(self, call: Callable[[], None]) -> None:
+        self._after_read = call
+
     def dataReceived(self, data: bytes) -> None:
+        parser = self._parser
         super().dataReceived(data)
-        if self._awaiting_head:
+        if self._after_read is not None:
+            self._after_read()
+        # A response that has ended may have led to the next request already: this was not its head.
+        if self._awaiting_head and self._parser is parser:
             self._head += len(data)
             self._lines += data.count(b"\n")
             self._heads += data.count(b"HTTP/1.")  # each 1xx response has a status line of its own

@@ -219,7 +219,6 @@ class GatewayChannel(http.HTTPChannel):
 
     def requestDone(self, request: http.Request) -> None:
         self._phase = "idle"
-        self._savedTimeOut = self.site.limits.keep_alive
         super().requestDone(request)
 
     def loseConnection(self) -> None:

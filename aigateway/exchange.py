@@ -37,6 +37,7 @@ class Exchange:
         self.strict = False  # a field without a place refuses the request
         self.work: Deferred[Any] | None = None
         self.cause: GatewayError | None = None
+        self.asked = 0  # attempts begun; those in `attempts` are over
         self.attempts: list[Attempt] = []
         self.provider: str | None = None
         self.target_model: str | None = None
@@ -72,7 +73,7 @@ class Exchange:
             found += [
                 (b"x-aigateway-provider", self.provider),
                 (b"x-aigateway-model", self.target_model or ""),
-                (b"x-aigateway-attempts", str(max(len(self.attempts), 1))),
+                (b"x-aigateway-attempts", str(self.asked)),
             ]
         if self.dropped:
             found.append((b"x-aigateway-dropped", ", ".join(self.dropped)))

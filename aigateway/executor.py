@@ -13,8 +13,9 @@ from typing import Any, TypeVar
 
 import msgspec
 from twisted.application.service import Service
-from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.web.iweb import IResponse
 
@@ -259,6 +260,7 @@ class Executor(Service):
             one.model,
         )
         self._stats.attempt_started(provider.name, one.model, one.account.name)
+        exchange.asked += 1
         exchange.answered_at = None
         exchange.provider_request_id = None
         status: int | None = None
@@ -357,7 +359,8 @@ class Executor(Service):
             if client.begun:
                 exchange.usage = stream.usage()
             exchange.stop_reason = stream.stop_reason
-            exchange.late_error = stream.late_error
+            if stream.late_error is not None:
+                exchange.late_error = masked(stream.late_error, self._known_secrets())
 
     async def _gather(
         self, exchange: Exchange, client: ClientStream | None, one: _Try, response: IResponse
@@ -452,7 +455,8 @@ class Executor(Service):
             await self._drained
             if timer.active():
                 timer.cancel()
-        await succeed(None)
+            # The last exchange is over, but not yet recorded: that is a turn away.
+            await deferLater(self._clock, 0)
         await self._upstream.stop()
 
     def _cut(self) -> None:

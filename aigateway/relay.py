@@ -86,7 +86,9 @@ class Relay(_Body):
         self._opened = self._last = clock.seconds()
         self._begun = False
         self._paused = False
+        self._paused_at = 0.0
         self._timer: IDelayedCall | None = None
+        self._pieces: list[bytes] | None = None  # of the read in hand; None where nobody tells its end
         self.bytes_in = 0
         self.first_byte_at: float | None = None
 
@@ -97,11 +99,31 @@ class Relay(_Body):
         self.attach(response)
         return done
 
+    def attach(self, response: IResponse) -> None:
+        after_read = getattr(getattr(response, "original", response), "after_read", None)
+        if after_read is not None:
+            self._pieces = []
+            after_read(self._flush)
+        super().attach(response)
+        self._flush()  # what had come with the head
+
     def connectionMade(self) -> None:
         self._client.feeds_from(self)
         self._watch()
 
     def dataReceived(self, data: bytes) -> None:
+        """One HTTP chunk; those of one read are passed on together."""
+        if self._pieces is None:
+            self._received(data)
+        else:
+            self._pieces.append(data)
+
+    def _flush(self) -> None:
+        if self._pieces:
+            pieces, self._pieces = self._pieces, []
+            self._received(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+
+    def _received(self, data: bytes) -> None:
         if self.done is None:
             return
         if self._paused and self.transport is not None:
@@ -126,6 +148,7 @@ class Relay(_Body):
 
     def connectionLost(self, reason: Failure = ResponseDone) -> None:  # type: ignore[assignment]
         self._over = True
+        self._flush()
         self._stop_watching()
         if self.done is None:
             return
@@ -134,16 +157,21 @@ class Relay(_Body):
     # -------------------------------------------------------- the client's pace
 
     def pause(self) -> None:
-        self._paused = True
+        if not self._paused:
+            self._paused = True
+            self._paused_at = self._clock.seconds()
         self._stop_watching()
         if self.transport is not None and not self._over:
             self.transport.pauseProducing()
 
     def resume(self) -> None:
+        if not self._paused:
+            return
         self._paused = False
         if self.done is None:
             return
         self._last = self._clock.seconds()
+        self._opened += self._last - self._paused_at
         self._watch()
         if self.transport is not None and not self._over:
             self.transport.resumeProducing()

@@ -83,6 +83,11 @@ def compose(config: Config, reactor: Any) -> GatewayService:
     return GatewayService(config, reactor, stats, executor, gateway, simulators)
 
 
+class CannotListen(SystemExit, Exception):
+    """The port cannot be opened. A `SystemExit`, since it ends the process in a line and not
+    in a traceback; an `Exception`, since twistd reports and tidies up after only those."""
+
+
 class GatewayService(MultiService):
     """Stats, executor, simulated providers and the port, started in this order.
 
@@ -116,12 +121,11 @@ class GatewayService(MultiService):
                 IService(part).setServiceParent(self)
 
     def privilegedStartService(self) -> None:
-        """Open the port; one that cannot be opened ends the process in a line, not a traceback."""
         try:
             super().privilegedStartService()
         except CannotListenError as error:
             reason = getattr(error.socketError, "strerror", None) or error.socketError
-            raise SystemExit(f"cannot listen on {self._config.listen}: {reason}") from None
+            raise CannotListen(f"cannot listen on {self._config.listen}: {reason}") from None
 
     def startService(self) -> None:
         super().startService()
@@ -148,6 +152,7 @@ class GatewayService(MultiService):
         await _stopped(self._port)
         self.gateway.site.close_idle()
         await _stopped(self.executor)
+        self.gateway.site.close_idle()  # those that were busy before
         if self._simulators is not None:
             await _stopped(self._simulators)
         await _stopped(self.stats)

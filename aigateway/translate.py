@@ -13,13 +13,12 @@ from typing import Protocol
 from . import estimate
 from .dialects.base import Reader, Writer
 from .errors import UpstreamError, UpstreamGarbled, UpstreamTruncated
-from .events import ChatReply, ChatRequest, Event, Failed, Finished, Started, Usage, UsageReported, events_of
+from .events import ChatReply, ChatRequest, Event, Failed, Finished, Usage, events_of
 from .sse import Frame, FrameTooLarge, SSEDecoder
 
 MAX_WHOLE = 64 * 1024 * 1024
 _BLANK = b" \t\r\n"
 _NOT_SSE = b"{[<"
-_TELLS_NOTHING = (Started, UsageReported)
 
 
 class Stream(Protocol):
@@ -68,8 +67,8 @@ class Translator:
         self._decoder = decoder or SSEDecoder()
         self._max_whole = max_whole
         self._whole: bytearray | None = None
+        self._whole_usage: Usage | None = None
         self._sniffed = False
-        self._opening: list[Event] = []
         self.begun = False
         self.ended = False
         self.failure: UpstreamError | None = None
@@ -117,7 +116,7 @@ class Translator:
     def usage(self) -> Usage:
         """What the provider told, or else an estimate. For an answer that was cut short, the
         larger of the two: a provider that counts at the end has not counted yet."""
-        told = self._reader.usage
+        told = self._reader.usage or self._whole_usage
         if told is not None and self.ended and self.failure is None:
             return told
         guess = estimate.usage(self._chat, self._writer.size)
@@ -155,9 +154,11 @@ class Translator:
         if fault is not None:
             return [Failed(fault)]
         try:
-            return events_of(self._parse_reply(bytes(self._whole or b"")))
+            reply = self._parse_reply(bytes(self._whole or b""))
         except UpstreamError as error:
             return [Failed(error)]
+        self._whole_usage = reply.usage
+        return events_of(reply)
 
     def _write(self, events: list[Event]) -> bytes:
         if not events:
@@ -172,13 +173,7 @@ class Translator:
             del events[-1]
             if not events:
                 return b""
-        if not self.begun:
-            # The first word to the client commits it to this provider; a mere head is none.
-            events = self._opening + events
-            if all(event.__class__ in _TELLS_NOTHING for event in events):
-                self._opening = events
-                return b""
-            self.begun = True
+        self.begun = True
         return self._writer.write(events)
 
     def _fail(self, error: UpstreamError) -> None:

@@ -10,13 +10,13 @@ from typing import Any
 
 import msgspec
 
+from aigateway.dialects.base import Rendered
 from aigateway.dialects.claude import parse as claude
 from aigateway.dialects.openai import families
 from aigateway.dialects.openai import parse as openai
 from aigateway.dialects.openai.render import GLM, OPENAI, Profile, effort_of, is_strict, render_request
 from aigateway.errors import MalformedRequest
 from aigateway.events import AudioBlock, ChatRequest, Message, TextBlock, ToolUseBlock
-from aigateway.providers.base import Rendered
 
 FIXTURES = Path(__file__).parent / "fixtures"
 HELLO: list[dict[str, object]] = [{"role": "user", "content": "hello"}]

@@ -54,6 +54,7 @@ _STATUS_OF = {
 _QUOTA = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"}
 _TOO_LONG = (
     "maximum context length",
+    "max context length",  # Ollama
     "context_length",
     "prompt is too long",
     "exceeds the maximum number of tokens",
@@ -123,7 +124,9 @@ class OpenAI:
     def parse_error(
         self, status: int, headers: Mapping[str, str], body: bytes, *, now: float
     ) -> UpstreamError:
-        return self.error_of(status, read_error(body), waiting.retry_after(headers, now), now)
+        error = self.error_of(status, read_error(body), waiting.retry_after(headers, now), now)
+        error.provider_status = status  # a refusal has its own, which may say more
+        return error
 
     def classify(self, body: bytes) -> UpstreamError:
         """The meaning of an error object that came with HTTP 200, in a stream or whole."""

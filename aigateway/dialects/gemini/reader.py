@@ -150,6 +150,7 @@ class GeminiReader:
         self._signed = False  # the open thinking block has its signature
         self._answered = False  # text or a call has come
         self._called = False
+        self._ids: set[str] = set()
         self._finish = ""
         self._blocked = False
         self.text_signature: str | None = None
@@ -271,8 +272,10 @@ class GeminiReader:
         if self._block:
             self._close(events)
         self._start(events)
+        id = call.id if call.id and call.id not in self._ids else self._make_id()
+        self._ids.add(id)
         events += (
-            BlockStarted("tool_use", call.id or self._make_id(), call.name),
+            BlockStarted("tool_use", id, call.name),
             InputDelta(arguments),
             BlockEnded(),
         )

@@ -20,7 +20,7 @@ from ...events import ChatReply, ChatRequest, Event, Failed, Finished, InputDelt
 from ...jsontext import encode, escape_line_ends
 from ...sse import Frame, SSEDecoder
 from ...translate import MAX_WHOLE, Translator
-from .reader import STOP_REASONS, OpenAIReader
+from .reader import STOP_REASONS, OpenAIReader, _ToolCall
 from .usage import NULL, render_usage
 from .writer import DONE, FINISH_REASONS, OpenAIWriter
 
@@ -41,6 +41,20 @@ class _Choice:
         self.calls: dict[object, int] = {}  # the server's index or id -> ours
         self.ids: list[str] = []
         self.named: set[int] = set()
+
+    def goes_on(self, calls: list[_ToolCall]) -> bool:
+        """Whether these are only further pieces of arguments, as OpenAI writes them."""
+        if len(calls) != 1:
+            return False
+        call, function = calls[0], calls[0].function
+        return (
+            self.calls.get(call.index) == call.index
+            and call.id is None
+            and call.type is msgspec.UNSET
+            and function is not None
+            and function.name is None
+            and function.arguments.__class__ is str
+        )
 
 
 class OpenAIPassthrough(Translator):
@@ -73,7 +87,7 @@ class OpenAIPassthrough(Translator):
         self._known = False  # id, created and model are the server's
         self._choices: dict[int, _Choice] = {}
         self._held: list[bytes] = []  # frames before the first that says something
-        self._usage_frame: bytes | None = None
+        self._usage_chunk: dict[str, Any] | None = None  # the server's own, for the end
 
     def _read(self, frames: list[Frame]) -> bytes:
         out: list[bytes] = []
@@ -150,8 +164,10 @@ class OpenAIPassthrough(Translator):
                 and not state.finished
                 and delta is not None
                 and delta.role is msgspec.UNSET
-                and delta.content.__class__ is str
-                and delta.tool_calls is None
+                and (
+                    (delta.content.__class__ is str and delta.tool_calls is None)
+                    or (delta.tool_calls is not None and state.goes_on(delta.tool_calls))
+                )
                 and delta.function_call is None
                 and choice.finish_reason is None
                 and chunk.id == self._id
@@ -167,7 +183,8 @@ class OpenAIPassthrough(Translator):
         mended = self._mend(value)
         if mended is None:
             return None
-        return encode(value) if mended or b"\n" in data else data
+        self._known = True  # what the first chunk said of itself holds for all
+        return escape_line_ends(encode(value)) if mended or b"\n" in data else data
 
     def _mend(self, value: dict[str, Any]) -> bool | None:
         """Put the grammar into one chunk: whether anything had to change; None to leave it out."""
@@ -175,7 +192,7 @@ class OpenAIPassthrough(Translator):
         usage = value.get("usage")
         if usage is not None:
             if not value.get("choices"):
-                self._usage_frame = encode(value)
+                self._usage_chunk = value
                 return None
             value.pop("usage")
             changed = True
@@ -327,18 +344,19 @@ class OpenAIPassthrough(Translator):
                 delta = {} if state.role else {"role": "assistant", "content": ""}
                 reason = _finish_reason(FINISH_REASONS.get(self.stop_reason or "", "stop"), bool(state.ids))
                 choice = {"index": index, "delta": delta, "finish_reason": reason}
-                out.append(b"data: %b\n\n" % encode({**base, "choices": [choice]}))
+                out.append(b"data: %b\n\n" % escape_line_ends(encode({**base, "choices": [choice]})))
         if self._chat.include_usage:
-            out.append(b"data: %b\n\n" % self._usage_chunk(base))
+            out.append(b"data: %b\n\n" % self._usage(base))
         out.append(DONE)
         return b"".join(out)
 
-    def _usage_chunk(self, base: dict[str, object]) -> bytes:
+    def _usage(self, base: dict[str, object]) -> bytes:
         usage = self._reader.usage
-        if usage is not None and self._usage_frame is not None:
-            return self._usage_frame
-        counts = render_usage(usage or estimate.usage(self._chat, self._writer.size))
-        return encode({**base, "choices": [], "usage": msgspec.Raw(counts)})
+        chunk = self._usage_chunk
+        if usage is None or chunk is None:
+            counts = render_usage(usage or estimate.usage(self._chat, self._writer.size))
+            chunk = {"usage": msgspec.Raw(counts)}
+        return escape_line_ends(encode(chunk | base | {"choices": []}))
 
 
 def pass_reply(body: bytes, reply: ChatReply, chat: ChatRequest, id: str, created: int) -> bytes:

@@ -69,6 +69,7 @@ class _ExtraContent(msgspec.Struct):
 class _ToolCall(msgspec.Struct):
     index: int | None = None
     id: str | None = None
+    type: str | msgspec.UnsetType | None = msgspec.UNSET
     function: _Function | None = None
     extra_content: _ExtraContent | None = None
 
@@ -395,7 +396,8 @@ class OpenAIReader:
         for _, call in sorted(self._calls.items()):
             if not call.opened:
                 if not call.name:
-                    return self._fail(UpstreamGarbled("a tool call came without a name"))
+                    self._ended = True
+                    return [Failed(UpstreamGarbled("a tool call came without a name"))]
                 self._open_call(call, events)
         if self._block:
             self._close(events)
