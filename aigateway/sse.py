@@ -98,9 +98,9 @@ class SSEDecoder:
         self._line = max(self._pending.rfind(b"\n", searched) + 1, self._line)
         size = len(self._pending)
         if size - self._pending.endswith(b"\n") > self._max_event:  # half of the blank line is no content
-            raise FrameTooLarge(f"an event is larger than {self._max_event} bytes")
+            raise self._too_large(f"an event is larger than {self._max_event} bytes")
         if size - self._line > self._max_line:
-            raise FrameTooLarge(f"a line is longer than {self._max_line} bytes")
+            raise self._too_large(f"a line is longer than {self._max_line} bytes")
 
     def _frame(self, block: bytes) -> Frame | None:
         """The frame that the lines of ``block`` make, or None where they hold no data."""
@@ -127,15 +127,14 @@ class SSEDecoder:
 
     def _check_block(self, block: bytes) -> None:
         if len(block) > self._max_event:
-            raise FrameTooLarge(f"an event is larger than {self._max_event} bytes")
+            raise self._too_large(f"an event is larger than {self._max_event} bytes")
         if any(len(line) > self._max_line for line in block.split(b"\n")):
-            raise FrameTooLarge(f"a line is longer than {self._max_line} bytes")
+            raise self._too_large(f"a line is longer than {self._max_line} bytes")
 
-
-def encode(frame: Frame) -> bytes:
-    """``frame`` on the wire. Its data must hold no CR: JSON text does not."""
-    head = b"event: %b\n" % frame.event if frame.event else b""
-    return b"%bdata: %b\n\n" % (head, frame.data.replace(b"\n", b"\ndata: "))
+    def _too_large(self, message: str) -> FrameTooLarge:
+        """What is pending is given up with the rest of the stream."""
+        self._pending.clear()
+        return FrameTooLarge(message)
 
 
 def _is_whole(data: bytes) -> bool:

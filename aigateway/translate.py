@@ -14,7 +14,7 @@ from . import estimate
 from .dialects.base import Reader, Writer
 from .errors import UpstreamError, UpstreamGarbled, UpstreamTruncated
 from .events import ChatReply, ChatRequest, Event, Failed, Finished, Usage, events_of
-from .sse import Frame, FrameTooLarge, SSEDecoder
+from .sse import BOM, Frame, FrameTooLarge, SSEDecoder
 
 MAX_WHOLE = 64 * 1024 * 1024
 _BLANK = b" \t\r\n"
@@ -34,7 +34,6 @@ class Stream(Protocol):
     failure: UpstreamError | None
     late_error: UpstreamError | None
     stop_reason: str | None
-    frames: int
 
     def feed(self, data: bytes) -> bytes: ...
 
@@ -74,7 +73,6 @@ class Translator:
         self.failure: UpstreamError | None = None
         self.late_error: UpstreamError | None = None
         self.stop_reason: str | None = None
-        self.frames = 0
 
     def feed(self, data: bytes) -> bytes:
         """The client's bytes for the next bytes of the provider's; ``b""`` while there are none."""
@@ -90,12 +88,8 @@ class Translator:
         try:
             frames = self._decoder.feed(data)
         except FrameTooLarge as error:
-            self._fail(UpstreamGarbled(f"the provider's stream cannot be read: {error}"))
-            return b""
-        if not frames:
-            return b""
-        self.frames += len(frames)
-        return self._read(frames)
+            return self.end(UpstreamGarbled(f"the provider's stream cannot be read: {error}"))
+        return self._read(frames) if frames else b""
 
     def end(self, fault: UpstreamError | None = None) -> bytes:
         """The provider's body is over, for ``fault`` if it did not end by itself.
@@ -144,7 +138,7 @@ class Translator:
         return self._write(events + self._reader.end())
 
     def _sniff(self, data: bytes) -> None:
-        first = data.lstrip(_BLANK)[:1]
+        first = data.removeprefix(BOM).lstrip(_BLANK)[:1]
         if first:
             self._sniffed = True
             if first in _NOT_SSE:
@@ -154,7 +148,7 @@ class Translator:
         if fault is not None:
             return [Failed(fault)]
         try:
-            reply = self._parse_reply(bytes(self._whole or b""))
+            reply = self._parse_reply(bytes(self._whole or b"").removeprefix(BOM))
         except UpstreamError as error:
             return [Failed(error)]
         self._whole_usage = reply.usage

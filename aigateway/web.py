@@ -300,7 +300,7 @@ class Gateway:
             name = host
         if not name or any(char in name for char in " /\\@,?#\t"):
             raise MalformedRequest("the Host header is not a host")
-        if name not in self._hosts and "*" not in self._hosts:
+        if name not in self._hosts:
             raise HostNotAllowed(
                 f"this gateway does not go by the name {name[:100]!r}; add it to `hosts` in [gateway]"
             )

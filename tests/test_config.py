@@ -29,7 +29,7 @@ from aigateway.config import (
     parse,
 )
 from aigateway.config.lines import line_numbers
-from aigateway.config.values import listener
+from aigateway.config.values import is_private
 from aigateway.secret import Secret
 
 OPENAI = '[providers.openai]\naccounts = [{ name = "main", api_key = "sk-literal" }]\n'
@@ -449,7 +449,7 @@ class Listening(TestCase):
             (r"tcp6:port=8088:interface=\:\:1", (8088, "::1")),
         ):
             with self.subTest(description):
-                self.assertTrue(listener(description).loopback)
+                self.assertTrue(is_private(description))
                 reactor = MemoryReactor()
                 serverFromString(reactor, description).listen(Factory())
                 self.assertEqual((reactor.tcpServers[0][0], reactor.tcpServers[0][3]), expected)
@@ -460,7 +460,7 @@ class Listening(TestCase):
             "tcp:x",
         ):
             with self.subTest(description):
-                self.assertRaises(ValueError, listener, description)
+                self.assertRaises(ValueError, is_private, description)
                 self.assertRaises((ValueError, TypeError), serverFromString, MemoryReactor(), description)
 
     def test_the_command_line_overrides_the_file(self) -> None:

@@ -58,7 +58,7 @@ class Life(unittest.TestCase):
     def test_from_start_to_end(self) -> None:
         """Each read gives what it tells, at once; the end is known with the end marker."""
         one = translator()
-        self.assertEqual((one.begun, one.ended, one.frames), (False, False, 0))
+        self.assertEqual((one.begun, one.ended), (False, False))
         self.assertEqual(one.feed(chunk()), b"")
         self.assertFalse(one.begun)
         data = one.feed(chunk("1"))
@@ -68,7 +68,6 @@ class Life(unittest.TestCase):
         self.assertEqual((one.ended, one.stop_reason), (False, None))
         data += one.feed(DONE)
         self.assertEqual((one.ended, one.stop_reason, one.failure), (True, "max_tokens", None))
-        self.assertEqual(one.frames, 5)
         self.assertEqual(check_claude(data).text, "1 2")
 
     def test_nothing_after_the_end(self) -> None:
@@ -78,7 +77,6 @@ class Life(unittest.TestCase):
         self.assertEqual(one.feed(chunk("y") + ERROR), b"")
         self.assertEqual(one.end(UpstreamTruncated("late")), b"")
         self.assertIsNone(one.failure)
-        self.assertEqual(one.frames, 2)
 
     def test_half_an_event(self) -> None:
         """Half an event says nothing; the other half says it all."""
@@ -208,6 +206,15 @@ class Limits(unittest.TestCase):
         self.assertIn("longer than 200 bytes", str(one.failure))
         self.assertTrue(one.ended)
 
+    def test_event_too_large_after_the_finish_reason(self) -> None:
+        """The answer was whole by then: what came behind it is a late error."""
+        stream = translator(decoder=SSEDecoder(200, 200))
+        out = stream.feed(chunk("x") + chunk(None, "stop"))
+        out += stream.feed(b"data: " + b"y" * 300)
+        self.assertIsNone(stream.failure)
+        self.assertIsInstance(stream.late_error, UpstreamGarbled)
+        self.assertEqual(check_claude(out).stop, "end_turn")
+
     def test_whole_answer_too_large(self) -> None:
         """A whole answer is collected up to its limit, at its edge exactly."""
         for room, garbled in ((len(WHOLE), False), (len(WHOLE) - 1, True)):
@@ -219,6 +226,13 @@ class Limits(unittest.TestCase):
 
 
 class NoStream(unittest.TestCase):
+    def test_byte_order_mark(self) -> None:
+        """A mark before a whole answer does not make a stream of it."""
+        stream = translator()
+        out = stream.feed(b"\xef\xbb\xbf" + WHOLE) + stream.end()
+        self.assertIsNone(stream.failure)
+        self.assertTrue(check_claude(out).text)
+
     """Providers that answer 200 with something else than the stream that was asked for."""
 
     def test_whole_answer(self) -> None:

@@ -158,11 +158,11 @@ def _listen(gateway: Table, source: Source, override: str | None, keyed: bool) -
     description = configured if override is None else override
     place = gateway.at("listen") if override is None else "--listen"
     try:
-        listener = values.listener(description)
+        private = values.is_private(description)
     except ValueError as error:
         source.problem(place, str(error))
         return description
-    if listener.loopback:
+    if private:
         return description
     if not keyed:
         source.problem(

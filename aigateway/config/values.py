@@ -64,15 +64,9 @@ _OUR_HEADERS = frozenset(
 _APPENDED = ("/chat/completions", "/messages", "/responses")
 
 
-class Listener(msgspec.Struct, frozen=True):
-    """Where to listen. ``loopback``: nobody but this machine can reach it, for certain."""
-
-    kind: str
-    loopback: bool
-
-
-def listener(description: str) -> Listener:
-    """What a Twisted server endpoint string says, as far as safety needs to know."""
+def is_private(description: str) -> bool:
+    """Whether nobody but this machine can reach what listens so, for certain. Raises
+    ``ValueError`` for what is no Twisted server endpoint string that we take."""
     kind, *pieces = _pieces(description)
     known = _ENDPOINTS.get(kind.value)
     if kind.name is not None or known is None or not pieces:
@@ -94,11 +88,11 @@ def listener(description: str) -> Listener:
         port = arguments.get("port", "443" if kind.value == "tls" else "")
         if not (port.isascii() and port.isdigit() and int(port) <= 65535):
             raise ValueError(f'"{description}" has no port from 0 to 65535: {_EXAMPLE}')
-        return Listener(kind.value, is_loopback(arguments.get("interface", "")))
+        return is_loopback(arguments.get("interface", ""))
     if kind.value == "unix" and not arguments.get("address"):
         raise ValueError(f'"{description}" names no path: expected unix:/run/aigateway.sock')
     # A socket that systemd hands over may be bound to anything.
-    return Listener(kind.value, kind.value == "unix")
+    return kind.value == "unix"
 
 
 def is_loopback(host: str) -> bool:

@@ -121,8 +121,6 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     """The one name of the token limit; None: the family's."""
     system_role: str | None = None
     """The one role of instructions; None: the family's."""
-    list_content: bool = True
-    """Takes a user's content as a list of parts; else only text gets through."""
     null_content: bool = True
     """Wants null as the content of a message of calls alone; else ``""``."""
     files: bool = True

@@ -1,15 +1,15 @@
 """The turns of a `ChatRequest` as Chat Completions messages.
 
 Where Claude's blocks and OpenAI's messages differ: results of calls are messages of their own and
-come first; a result holds text only, so its images and files follow in a user message; thinking is
+follow the calls at once, all of which stand in one message; a result holds text only, so its images and files follow in a user message; thinking is
 a field, where the server takes it back at all. Leaves to `render` all but the messages.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
-from itertools import groupby
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeAlias
 
 from ...errors import MalformedRequest
 from ...events import (
@@ -27,6 +27,9 @@ from ...events import (
     ToolUseBlock,
 )
 from .families import Family, Profile
+
+Turn: TypeAlias = list[tuple[Message, str]]
+"""Messages that follow each other, each with its place in the client's body."""
 
 _TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 # What the report calls a block that has no place.
@@ -52,6 +55,7 @@ class Conversation:
         self._profile = profile
         self._family = family
         self._note = note
+        self._takes_thinking = profile.reasoning_content and family.thinking_field
 
     def instruct(self, texts: Iterable[str]) -> None:
         """A system message, in the role that the model knows for it."""
@@ -60,23 +64,14 @@ class Conversation:
             self.messages.append({"role": role, "content": content})
 
     def converse(self, chat: ChatRequest) -> None:
-        """All turns. A run of user messages is one turn: its results come first."""
-        for role, run in groupby(enumerate(chat.messages), key=lambda numbered: numbered[1].role):
-            # Only Claude's messages are numbered as ours are.
-            turn = [
-                (message, f"messages[{index}]" if chat.dialect == "claude" else "messages")
-                for index, message in run
-            ]
-            if role == "user":
-                self._user(turn)
-            elif role == "assistant":
-                for message, place in turn:
-                    self._assistant(message, place)
-            else:
-                for message, _ in turn:
-                    self.instruct(self._texts(message.content))
+        """All turns: what the assistant says in a run of messages is one message, so that all of
+        its calls stand before all of their results (OpenAI answers 400 otherwise)."""
+        for said, answered in _exchanges(chat):
+            self._assistant(said)
+            self._user(answered)
 
-    def _user(self, turn: list[tuple[Message, str]]) -> None:
+    def _user(self, turn: Turn) -> None:
+        """The results first, then what the user and the system say, in their order."""
         media: list[dict[str, object]] = []
         for message, place in turn:
             for block in message.content:
@@ -85,6 +80,9 @@ class Conversation:
         if media:
             self.messages.append({"role": "user", "content": media})
         for message, place in turn:
+            if message.role == "system":
+                self.instruct(self._texts(message.content))
+                continue
             rest = [block for block in message.content if not isinstance(block, ToolResultBlock)]
             parts = self._parts(rest, place)
             if parts or not message.content:
@@ -106,33 +104,41 @@ class Conversation:
             content = f"Error: {content}" if content else "Error"
         self.messages.append({"role": "tool", "tool_call_id": block.tool_use_id, "content": content})
 
-    def _assistant(self, message: Message, place: str) -> None:
-        thinking, texts, calls = [], [], []
-        for block in message.content:
-            match block:
-                case TextBlock(text):
-                    texts.append(text)
-                case ToolUseBlock(id, name, input):
-                    function = {"name": tool_name(name, place), "arguments": input}
-                    calls.append({"id": id, "type": "function", "function": function})
-                case ThinkingBlock(text) if self._profile.reasoning_content and self._family.thinking_field:
-                    thinking.append(text)
-                case ThinkingBlock(""):
-                    pass  # a signature alone means nothing to any but its maker
-                case _:
-                    self._leave_out(block, place)
-        content = "".join(texts)
-        if not content and not calls:
-            return
-        turn: dict[str, object] = {
-            "role": "assistant",
-            "content": content or (None if self._profile.null_content else ""),
-        }
-        if reasoning := "".join(thinking):
-            turn["reasoning_content"] = reasoning
-        if calls:
-            turn["tool_calls"] = calls
-        self.messages.append(turn)
+    def _assistant(self, turn: Turn) -> None:
+        contents: list[str] = []
+        thoughts: list[str] = []
+        calls: list[dict[str, object]] = []
+        for message, place in turn:
+            texts, thinking = [], []
+            for block in message.content:
+                match block:
+                    case TextBlock(text):
+                        texts.append(text)
+                    case ToolUseBlock(id, name, input):
+                        function = {"name": tool_name(name, place), "arguments": input}
+                        calls.append({"id": id, "type": "function", "function": function})
+                    case ThinkingBlock(text) if self._takes_thinking:
+                        thinking.append(text)
+                    case ThinkingBlock(""):
+                        pass  # a signature alone means nothing to any but its maker
+                    case _:
+                        self._leave_out(block, place)
+            contents.append("".join(texts))
+            thoughts.append("".join(thinking))
+        content = "\n\n".join(filter(None, contents))
+        reasoning = "\n\n".join(filter(None, thoughts))
+        if content or calls:
+            said: dict[str, object] = {
+                "role": "assistant",
+                "content": content or (None if self._profile.null_content else ""),
+            }
+            if reasoning:
+                said["reasoning_content"] = reasoning
+            if calls:
+                said["tool_calls"] = calls
+            self.messages.append(said)
+        elif reasoning:
+            self._note("thinking")  # there is no message that it could stand in
 
     def _texts(self, content: Iterable[RequestBlock]) -> list[str]:
         texts = []
@@ -157,7 +163,6 @@ class Conversation:
                     if text:
                         parts.append(_text(text))
                 case ImageBlock():
-                    self._require(self._profile.list_content, place, "images")
                     url = block.url or f"data:{block.media_type};base64,{block.data}"
                     parts.append({"type": "image_url", "image_url": {"url": url}})
                 case DocumentBlock():
@@ -172,7 +177,7 @@ class Conversation:
     def _document(self, block: DocumentBlock, place: str) -> dict[str, object]:
         if block.text is not None:
             return _text(f"{block.title}\n\n{block.text}" if block.title else block.text)
-        self._require(self._profile.files and self._profile.list_content, place, "documents other than text")
+        self._require(self._profile.files, place, "documents other than text")
         if block.data is None:
             raise MalformedRequest(
                 f"{place}: this provider takes no document by its URL (source.url); send it as base64",
@@ -200,6 +205,31 @@ class Conversation:
                 param=place,
             )
         self._note(type)
+
+
+def _exchanges(chat: ChatRequest) -> Iterator[tuple[Turn, Turn]]:
+    """What the assistant says in a run of messages, and all that the others say after it.
+
+    What the system says between calls and their results does not end the run: it waits until
+    the results are out.
+    """
+    said: Turn = []
+    answered: Turn = []
+    for index, message in enumerate(chat.messages):
+        # Only Claude's messages are numbered as ours are.
+        place = f"messages[{index}]" if chat.dialect == "claude" else "messages"
+        if message.role != "assistant":
+            answered.append((message, place))
+            continue
+        if any(other.role == "user" for other, _ in answered) or (answered and not _calls(said)):
+            yield said, answered
+            said, answered = [], []
+        said.append((message, place))
+    yield said, answered
+
+
+def _calls(turn: Turn) -> bool:
+    return any(isinstance(block, ToolUseBlock) for message, _ in turn for block in message.content)
 
 
 def tool_name(name: str, param: str) -> str:

@@ -1,0 +1,391 @@
+"""The attempts at one answer: targets and accounts in turn, until one answers.
+
+Retries are decided here and nowhere else. Until the first byte of an answer has been
+written, an error that another account or target may do better than leads to the next one;
+after it, the error is the client's to see. What bytes mean is decided by the provider
+kinds and dialects; how long an exchange may take, by `aigateway.executor`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import TypeVar
+
+import msgspec
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.web.iweb import IResponse
+
+from .accounts import AccountPool
+from .client_stream import ClientStream
+from .config import Account, Config, Route, Timeouts
+from .config import Provider as ProviderConfig
+from .credentials import Credentials
+from .errors import (
+    GatewayError,
+    InternalError,
+    MalformedRequest,
+    UpstreamBusy,
+    UpstreamError,
+    UpstreamGarbled,
+    UpstreamUnauthorized,
+    UpstreamUnreachable,
+)
+from .estimate import size_of
+from .estimate import usage as estimated_usage
+from .events import ChatReply, events_of
+from .exchange import Exchange, masked
+from .outcome import CLIENT_LEFT, Attempt
+from .providers import KINDS
+from .providers.base import Credential, Framing, Kind
+from .relay import Collector, Relay
+from .routing import Router
+from .secret import Secret
+from .stats import StatsService
+from .upstream import Upstream, header_map
+
+T = TypeVar("T")
+
+REQUEST_ID_HEADERS = ("x-request-id", "request-id", "x-cloudaicompanion-trace-id", "x-log-id")
+
+
+class _Provider:
+    """A provider as it runs: its configuration, its kind, its accounts' health."""
+
+    def __init__(self, config: ProviderConfig) -> None:
+        self.config = config
+        self.name = config.name
+        self.kind: Kind = KINDS[config.kind]
+        self.base_urls = config.base_urls or self.kind.base_urls
+        self.accounts = AccountPool(config.accounts)
+        self.headers = tuple(
+            (name.encode(), (value.reveal() if isinstance(value, Secret) else value).encode())
+            for name, value in config.headers
+        )
+
+
+class _Try(msgspec.Struct, frozen=True):
+    """Whom one attempt asks, and how."""
+
+    provider: _Provider
+    account: Account
+    model: str
+    base_url: str
+    timeouts: Timeouts
+    streamed: bool
+    more_hosts: bool
+
+
+class Attempts:
+    """Asks providers for an exchange's answer. One of these knows the health of all accounts."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        config: Config,
+        router: Router,
+        upstream: Upstream,
+        credentials: Credentials,
+        stats: StatsService,
+        clock: IReactorTime,
+        wall: Callable[[], float],
+    ) -> None:
+        self._config = config
+        self._router = router
+        self._upstream = upstream
+        self._credentials = credentials
+        self._stats = stats.stats
+        self._clock = clock
+        self._wall = wall
+        self._providers = {name: _Provider(provider) for name, provider in config.providers.items()}
+        self._secrets = config.secrets()
+        limits = config.limits
+        self._framing = Framing(limits.sse_line, limits.sse_event, limits.upstream_body)
+
+    async def stream(self, exchange: Exchange, client: ClientStream) -> None:
+        """The answer, to ``client`` as it comes. Raises the `GatewayError` that remains."""
+        await self._in_turn(exchange, client, self._carry)
+
+    async def whole(self, exchange: Exchange) -> ChatReply:
+        """The whole answer. Raises the `GatewayError` that remains."""
+        return await self._in_turn(exchange, None, self._gather)
+
+    def total(self, exchange: Exchange) -> float:
+        """The total limit: it spans all attempts, so the first target's word counts."""
+        resolved = self._router.targets(exchange.chat.model)
+        first = self._providers[resolved.targets[0][0]]
+        return self._config.timeouts_for(resolved.route, first.config).total
+
+    def describe(self) -> Mapping[str, object]:
+        """The accounts' health, for ``GET /stats``."""
+        now = self._clock.seconds()
+        return {name: provider.accounts.describe(now) for name, provider in self._providers.items()}
+
+    async def _in_turn(
+        self,
+        exchange: Exchange,
+        client: ClientStream | None,
+        answer: Callable[[Exchange, ClientStream | None, _Try, IResponse], Awaitable[T]],
+    ) -> T:
+        """Try each account of each target, until one answers or an error is final."""
+        resolved = self._router.targets(exchange.chat.model)
+        failures: list[UpstreamError] = []
+        for name, model in resolved.targets:
+            for one in self._tries(exchange, self._providers[name], model, resolved.route, failures):
+                try:
+                    return await self._try(exchange, client, one, answer)
+                except UpstreamError as error:
+                    failures.append(masked(error, self._known_secrets()))  # type: ignore[arg-type]
+                    elsewhere = error.retryable or (one.more_hosts and _another_host_may_do(error))
+                    if not elsewhere or _begun(client):
+                        raise self._told(error, one) from None
+        raise self._final(failures)
+
+    def _tries(
+        self,
+        exchange: Exchange,
+        provider: _Provider,
+        model: str,
+        route: Route,
+        failures: list[UpstreamError],
+    ) -> Iterable[_Try]:
+        """The attempts at one target, one by one: what an earlier one learnt counts for the later."""
+        accounts = provider.accounts.choose(model, self._clock.seconds())
+        if not accounts:
+            failures.append(self._resting(provider, model))
+        streamed = exchange.chat.stream and provider.config.supports_streaming
+        timeouts = self._config.timeouts_for(route, provider.config)
+        for account in accounts:
+            for base_url in provider.base_urls:
+                more_hosts = base_url != provider.base_urls[-1]
+                yield _Try(provider, account, model, base_url, timeouts, streamed, more_hosts)
+                if not _another_host_may_do(failures[-1]):
+                    break
+
+    async def _try(
+        self,
+        exchange: Exchange,
+        client: ClientStream | None,
+        one: _Try,
+        answer: Callable[[Exchange, ClientStream | None, _Try, IResponse], Awaitable[T]],
+    ) -> T:
+        """One account, asked once; twice where the first time cannot have counted."""
+        try:
+            return await self._ask(exchange, client, one, answer)
+        except UpstreamUnreachable as error:
+            if not error.untouched or _begun(client):
+                raise
+        except UpstreamUnauthorized as error:
+            if not error.token_expired:
+                raise
+            if not self._credentials.renew(one.provider.name, one.account):
+                self._set_aside(one, error)
+                raise
+        try:
+            return await self._ask(exchange, client, one, answer)
+        except UpstreamUnauthorized as error:
+            if error.token_expired:  # the fresh one, too
+                self._set_aside(one, error)
+            raise
+
+    async def _ask(
+        self,
+        exchange: Exchange,
+        client: ClientStream | None,
+        one: _Try,
+        answer: Callable[[Exchange, ClientStream | None, _Try, IResponse], Awaitable[T]],
+    ) -> T:
+        """One request to one account, with its record."""
+        provider, chat = one.provider, exchange.chat
+        begun = self._clock.seconds()
+        exchange.provider, exchange.account, exchange.target_model = (
+            provider.name,
+            one.account.name,
+            one.model,
+        )
+        self._stats.attempt_started(provider.name, one.model, one.account.name)
+        exchange.asked += 1
+        exchange.answered_at = None
+        exchange.provider_request_id = None
+        status: int | None = None
+        failed: str | None = CLIENT_LEFT
+        try:
+            credential = await self._credentials.of(provider.name, provider.kind, one.account, one.base_url)
+            rendered = provider.kind.render(chat, one.model, credential, stream=one.streamed)
+            exchange.dropped = rendered.dropped
+            if rendered.dropped and exchange.strict:
+                names = ", ".join(rendered.dropped)
+                raise MalformedRequest(
+                    f"{provider.name} has no place for: {names}; leave them out, or do not ask for strict",
+                    param=rendered.dropped[0],
+                )
+            response = await self._send(one, credential, rendered.body)
+            status = response.code
+            await self._check(exchange, one, response)
+            result = await answer(exchange, client, one, response)
+            failed = None
+            return result
+        except CancelledError:
+            if exchange.cause is not None:
+                failed = exchange.cause.kind
+            # A provider that was asked has begun to count, and may not have told yet.
+            exchange.usage = exchange.usage or estimated_usage(chat, 0)
+            raise
+        except UpstreamError as error:
+            failed = error.kind
+            error.provider_request_id = exchange.provider_request_id
+            self._note(one, error)
+            raise
+        except GatewayError as error:
+            failed = error.kind
+            raise
+        except Exception:
+            failed = InternalError.kind
+            raise
+        finally:
+            now = self._clock.seconds()
+            attempt = Attempt(
+                provider=provider.name,
+                model=one.model,
+                account=one.account.name,
+                status=status,
+                error=failed,
+                seconds=now - begun,
+                ttfb=None if exchange.answered_at is None else exchange.answered_at - begun,
+                provider_request_id=exchange.provider_request_id,
+            )
+            self._stats.attempt_ended(attempt)
+            exchange.attempts.append(attempt)
+
+    def _send(self, one: _Try, credential: Credential, body: bytes) -> Deferred[IResponse]:
+        call = one.provider.kind.request(one.base_url, one.model, credential, body, stream=one.streamed)
+        if one.provider.headers:
+            call = msgspec.structs.replace(call, headers=call.headers + one.provider.headers)
+        return self._upstream.open(call, one.timeouts, streamed=one.streamed, host=one.provider.name)
+
+    async def _check(self, exchange: Exchange, one: _Try, response: IResponse) -> None:
+        """Go on with a 200; raise what anything else means."""
+        headers = response.headers
+        for name in REQUEST_ID_HEADERS:
+            if found := headers.getRawHeaders(name):
+                exchange.provider_request_id = found[0][:100]
+                break
+        exchange.simulated = headers.hasHeader(b"x-aigateway-simulated")
+        coding = headers.getRawHeaders(b"content-encoding", [b"identity"])[-1]
+        if coding.lower() != b"identity":
+            raise UpstreamGarbled(f"{one.provider.name} compressed its answer, which was not asked for")
+        if response.code != 200:
+            body = await self._upstream.read(response, one.timeouts, host=one.provider.name)
+            exchange.bytes_in += len(body)
+            raise one.provider.kind.parse_error(response.code, header_map(response), body, now=self._wall())
+
+    async def _carry(
+        self, exchange: Exchange, client: ClientStream | None, one: _Try, response: IResponse
+    ) -> None:
+        """Relay a streamed answer; or, from a provider that does not stream, tell a whole one."""
+        chat = exchange.chat
+        assert client is not None
+        created = int(self._wall())
+        writer = exchange.dialect.writer(chat, exchange.id, created)
+        client.writer = writer
+        if not one.streamed:
+            reply = await self._gather(exchange, client, one, response)
+            client.write(writer.write(events_of(reply)), self._clock.seconds())
+            return
+        raw = one.provider.config.relay == "raw"
+        stream = one.provider.kind.stream(chat, writer, exchange.id, created, self._framing, raw=raw)
+        relay = Relay(client, stream, one.timeouts, self._clock, one.provider.name)
+        try:
+            await relay.carry(response)
+        finally:
+            exchange.bytes_in += relay.bytes_in
+            exchange.answered_at = relay.first_byte_at
+            if client.begun:
+                exchange.usage = stream.usage()
+            exchange.stop_reason = stream.stop_reason
+            if stream.late_error is not None:
+                exchange.late_error = masked(stream.late_error, self._known_secrets())
+
+    async def _gather(
+        self, exchange: Exchange, client: ClientStream | None, one: _Try, response: IResponse
+    ) -> ChatReply:
+        """Collect a whole answer."""
+        chat = exchange.chat
+        collector = Collector(
+            self._config.limits.upstream_body, self._clock, one.timeouts.idle, one.provider.name
+        )
+        try:
+            body = await collector.collect(response)
+        finally:
+            exchange.bytes_in += collector.size
+            exchange.answered_at = collector.first_byte_at
+        reply = one.provider.kind.parse_reply(body)
+        exchange.usage = reply.usage or estimated_usage(chat, size_of(reply))
+        exchange.stop_reason = reply.stop_reason
+        exchange.body = one.provider.kind.pass_reply(body, reply, chat, exchange.id, int(self._wall()))
+        return reply
+
+    # ---------------------------------------------------------------- accounts
+
+    def _note(self, one: _Try, error: UpstreamError) -> None:
+        """What the error says of the account's health."""
+        if isinstance(error, UpstreamUnauthorized):
+            if not error.token_expired:
+                self._set_aside(one, error)
+            return
+        one.provider.accounts.note(one.account.name, one.model, error, self._clock.seconds())
+
+    def _set_aside(self, one: _Try, error: UpstreamUnauthorized) -> None:
+        """No request goes to this account until its credential changes; the operator is told why."""
+        final = UpstreamUnauthorized(masked(error, self._known_secrets()).message)
+        one.provider.accounts.note(one.account.name, one.model, final, self._clock.seconds())
+        self._log.warn(
+            "{provider}/{account} is set aside: {reason} {remedy}",
+            provider=one.provider.name,
+            account=one.account.name,
+            reason=final.message,
+            remedy=error.remedy,
+        )
+
+    def _resting(self, provider: _Provider, model: str) -> UpstreamError:
+        """What to say when no account of a provider can be asked now."""
+        wait = provider.accounts.earliest(model, self._clock.seconds())
+        if wait is None:
+            return UpstreamUnauthorized(f"every account of {provider.name} is set aside")
+        return UpstreamBusy(f"every account of {provider.name} is resting", retry_after=wait, scope="request")
+
+    def _final(self, failures: list[UpstreamError]) -> GatewayError:
+        """The error that stands for all that was tried: a wait, if anyone named one, since
+        then the client can do something; else the last."""
+        waits = [error for error in failures if isinstance(error, UpstreamBusy)]
+        error = min(waits, key=lambda busy: busy.retry_after or 0.0) if waits else failures[-1]
+        return self._told(error, None)
+
+    def _told(self, error: UpstreamError, one: _Try | None) -> UpstreamError:
+        """``error`` as the client may see it: what a provider says of the gateway's own
+        credential is the operator's business."""
+        if isinstance(error, UpstreamUnauthorized):
+            where = f" at {one.provider.name}" if one is not None else ""
+            return UpstreamUnauthorized(
+                f"the gateway's own account{where} was refused; its log says why, the client's key is fine",
+                provider_status=error.provider_status,
+            )
+        return error
+
+    def _known_secrets(self) -> Iterable[Secret]:
+        return self._secrets | self._credentials.secrets()
+
+
+def _begun(client: ClientStream | None) -> bool:
+    return client is not None and client.begun
+
+
+def _another_host_may_do(error: UpstreamError) -> bool:
+    """Whether a kind's other default hosts are worth a try: they serve the same accounts."""
+    if isinstance(error, UpstreamBusy):
+        return error.overloaded or error.retry_after is None
+    if isinstance(error, UpstreamUnauthorized):
+        return False
+    return error.retryable or error.status == 404
