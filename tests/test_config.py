@@ -344,6 +344,8 @@ class Mistakes(TestCase):
     def test_a_base_url_is_http_and_nothing_more(self) -> None:
         """What paths cannot be appended to, and what would leak a credential, is refused."""
         for url in (
+            "http://" + "x" * 64 + ".example/v1",
+            "http://a..example/v1",
             "ftp://a/v1",
             "api.openai.com/v1",
             "https://",

@@ -202,6 +202,8 @@ def _url(text: str) -> str:
         raise ValueError("expected a URL that begins with http:// or https:// and a host")
     if "@" in parts.netloc:
         raise ValueError("holds a user name or password; credentials go into accounts")
+    if len(parts.hostname) > 253 or any(not 0 < len(label) < 64 for label in parts.hostname.split(".")):
+        raise ValueError("its host is no name: each part has 1 to 63 characters")
     if "?" in text or "#" in text:
         raise ValueError("holds a query or a fragment; expected none, since paths are appended")
     return text.rstrip("/")
