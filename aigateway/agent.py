@@ -241,11 +241,19 @@ class PooledAgent:
             if _was_cancelled(failure):
                 return Failure(CancelledError())
             kept = endpoint is not None and not endpoint.asked
-            if kept and failure.check(ResponseNeverReceived) and self._clock.seconds() - begun < STALE_WITHIN:
+            if kept and _was_closed(failure) and self._clock.seconds() - begun < STALE_WITHIN:
                 return Failure(StaleConnection())
             return failure
 
         return d.addErrback(failed)
+
+
+def _was_closed(failure: Failure) -> bool:
+    """Whether the connection closed before a byte of a response, and nothing else went wrong."""
+    reason = failure.value
+    return isinstance(reason, ResponseNeverReceived) and all(
+        inner.check(error.ConnectionClosed) for inner in reason.reasons
+    )
 
 
 def _was_cancelled(failure: Failure) -> bool:
