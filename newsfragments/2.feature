@@ -1,0 +1,2 @@
+The first release. `twistd aigateway` takes chat requests in Anthropic's or OpenAI's form, asks OpenAI (and servers that speak its Chat Completions), GLM or Antigravity, by the model's name, and streams the answer back in the client's form while it arrives: text, thinking, tool calls, images in, usage.
+Several accounts and targets are tried in turn until the first byte; limits, draining on SIGTERM, statistics on `/stats`. `--demo` brings simulated providers up, so that all of it works without a key.
