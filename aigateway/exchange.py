@@ -112,8 +112,12 @@ class Exchange:
 
 
 def masked(error: GatewayError, secrets: Iterable[Secret]) -> GatewayError:
-    """``error`` with every known secret taken out of its message, which is also cut short."""
-    error.message = mask(error.message, secrets)[:MAX_MESSAGE]
+    """``error`` with every known secret taken out of all that a client may see of it; its message
+    is also cut short."""
+    known = list(secrets)
+    error.message = mask(error.message, known)[:MAX_MESSAGE]
+    error.param = error.param and mask(error.param, known)[:MAX_MESSAGE]
+    error.code = error.code and mask(error.code, known)
     return error
 
 

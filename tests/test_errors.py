@@ -40,8 +40,10 @@ from aigateway.errors import (
     UpstreamUnauthorized,
     UpstreamUnreachable,
 )
+from aigateway.exchange import masked
 from aigateway.providers import KINDS
 from aigateway.providers.openai import OpenAI, read_error
+from aigateway.secret import Secret
 
 from .checkers import CLAUDE_ERRORS
 from .recordings import FIXTURES
@@ -271,6 +273,12 @@ class Classes(unittest.TestCase):
             error = parse("glm", 429, (FIXTURES / "glm" / name).read_bytes())
             self.assertEqual((error.retry_after, error.code), (hours * 3600.0, None))
 
+    def test_glm_windows_in_chinese(self) -> None:
+        """The end of a window is found in any language, though only where the code says that there is one."""
+        text = "您的限额将在 2026-09-01 18:00:00 重置"
+        for code, wait in (("1308", 36_000.0), ("1310", 36_000.0), ("1309", None)):
+            self.assertEqual(parse("glm", 429, body(code=code, message=text)).retry_after, wait)
+
     def test_glm_scopes(self) -> None:
         """A plan without the model, and an overloaded one, leave the account's other models alone."""
         error = parse("glm", 429, body(code="1311", message="m"))
@@ -450,6 +458,29 @@ class ToClients(unittest.TestCase):
                 (value["error"]["message"], value["error"]["code"]), (message, "context_length_exceeded")
             )
 
+    def test_codes_of_providers(self) -> None:
+        """A provider's code goes on to an openai client only if it looks like one."""
+        for code, shown in (
+            ("invalid_value", "invalid_value"),
+            ("1210", "1210"),
+            ("x" * 64, "x" * 64),
+            *((odd, None) for odd in ("x" * 65, "key ***", "two words", "a\n", "é")),
+        ):
+            with self.subTest(code):
+                _, value = render("openai", UpstreamRefused("m", code=code))
+                self.assertEqual(value["error"]["code"], shown)
+
+    def test_nothing_of_a_secret(self) -> None:
+        """A secret that a provider quotes is taken out of the message, the field and the code."""
+        key = "sk-1234567890"
+        for dialect in DIALECTS:
+            error = UpstreamRefused(f"bad {key}", param=f"headers.{key}", code=key)
+            told = masked(error, iter([Secret(key)]))
+            self.assertNotIn(key, DIALECTS[dialect].render_error(told, "req_1").body.decode())
+        _, value = render("openai", told)
+        self.assertEqual(value["error"]["param"], "headers.***")
+        self.assertIsNone(masked(UpstreamRefused("m"), [Secret(key)]).param)
+
     def test_masked_later(self) -> None:
         """What is shown is the message as it is now: it may have been masked since."""
         error = UpstreamFailed("key sk-1234567890 is bad")
@@ -479,6 +510,12 @@ class Retrying(unittest.TestCase):
                 self.assertEqual(dict(answer.headers), {"x-should-retry": "false"})
                 self.assertIn(words, value["error"]["message"])
 
+    def test_no_end_in_sight(self) -> None:
+        """Where an account has nothing left and nobody says until when, trying again is no use."""
+        self.assertEqual(retry_headers(AccountExhausted("m"), 429), (("x-should-retry", "false"),))
+        told_when = AccountExhausted("m", retry_after=30)
+        self.assertEqual(retry_headers(told_when, 429), (("retry-after", "30"),))
+
     def test_no_wait(self) -> None:
         """Other statuses have no such headers; 402 forbids trying again, 405 names the methods."""
         self.assertEqual(retry_headers(TRUNCATED, 502), ())
@@ -491,10 +528,11 @@ class Retrying(unittest.TestCase):
         )
 
     def test_status_that_is_sent(self) -> None:
-        """The headers go by the status that the client sees: 402 for Claude is 429 for OpenAI."""
+        """An account without balance is not to be tried again: 402 for Claude, and 429 for OpenAI."""
         error = AccountExhausted("m", status=402)
         self.assertEqual(render("claude", error)[0].headers, (("x-should-retry", "false"),))
-        self.assertEqual(render("openai", error)[0].headers, (("retry-after", "1"),))
+        self.assertEqual(render("openai", error)[0].status, 429)
+        self.assertEqual(render("openai", error)[0].headers, (("x-should-retry", "false"),))
 
 
 class Tree(unittest.TestCase):

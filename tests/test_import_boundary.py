@@ -31,6 +31,7 @@ PURE = {
 }
 PURE_PACKAGES = {"config", "dialects", "providers"}
 TWISTED = {
+    "attempts",
     "agent",
     "channel",
     "client_stream",

@@ -61,6 +61,14 @@ def use(id: str = "a", name: str = "f") -> dict[str, object]:
     return {"type": "tool_use", "id": id, "name": name, "input": {"x": 1}}
 
 
+def said(*blocks: object) -> dict[str, object]:
+    return {"role": "assistant", "content": list(blocks)}
+
+
+def told(*blocks: object) -> dict[str, object]:
+    return {"role": "user", "content": list(blocks)}
+
+
 def result(content: object, id: str = "a", **fields: object) -> dict[str, object]:
     return {"type": "tool_result", "tool_use_id": id, "content": content, **fields}
 
@@ -170,6 +178,11 @@ class TopLevelTests(unittest.TestCase):
             ({"thinking": {"type": "adaptive"}}, {"thinking": {"type": "enabled"}}, ()),
             ({"thinking": {"type": "disabled"}}, {"thinking": {"type": "disabled"}}, ()),
             (
+                {"thinking": {"type": "adaptive", "display": "omitted"}},
+                {"thinking": {"type": "enabled"}},
+                ("thinking.display",),
+            ),
+            (
                 {"thinking": {"type": "enabled", "budget_tokens": 2000}},
                 {"thinking": {"type": "enabled"}},
                 ("thinking.budget_tokens",),
@@ -274,6 +287,34 @@ class FamilyTests(unittest.TestCase):
         }.items():
             with self.subTest(model=model):
                 self.assertEqual(render(from_claude(), model)[0][name], 8)
+
+    def test_most_output(self) -> None:
+        """The token limit is one that the model takes; a lower one than asked for is reported."""
+        for model, most in {
+            "gpt-4o-mini": 16_384,
+            "gpt-4o-2024-05-13": 4_096,
+            "gpt-4.1-nano": 32_768,
+            "gpt-4": 8_192,
+            "gpt-4-turbo": 4_096,
+            "gpt-4-0125-preview": 4_096,
+            "gpt-3.5-turbo-0125": 4_096,
+            "gpt-5-chat-latest": 16_384,
+            "gpt-5-mini": 128_000,
+            "gpt-5-pro": 272_000,
+            "gpt-5.1": 128_000,
+            "o3-mini": 100_000,
+            "o4-mini": 100_000,
+        }.items():
+            with self.subTest(model=model):
+                name = families.of(model).token_field
+                for asked, sent, dropped in (
+                    (0, 1, ()),
+                    (most, most, ()),
+                    (most + 1, most, ("max_tokens",)),
+                ):
+                    body, left_out = render(from_claude(max_tokens=asked), model)
+                    self.assertEqual((body[name], left_out), (sent, dropped))
+        self.assertEqual(render(from_claude(max_tokens=999_999), "llama-3")[0]["max_tokens"], 999_999)
 
     def test_system_role(self) -> None:
         """Instructions go in the role that the model knows for them."""
@@ -483,8 +524,18 @@ class MessageTests(unittest.TestCase):
         self.assertEqual(dropped, ("redacted_thinking",))
 
     def test_empty_assistant(self) -> None:
-        """An assistant's turn of which nothing is left is no message."""
-        self.assertEqual(messages({"type": "thinking", "thinking": "hm"}, role="assistant"), [])
+        """An assistant's turn of which nothing is left is no message; its thinking is reported."""
+        turn = said({"type": "thinking", "thinking": "hm"})
+        for model, profile in (("gpt-4o", OPENAI), ("glm-4.7", GLM)):
+            body, dropped = render(from_claude(messages=[*HELLO, turn]), model, profile)
+            self.assertEqual((body["messages"], dropped), (HELLO, ("thinking",)))
+
+    def test_no_message(self) -> None:
+        """A conversation of which nothing is left is refused."""
+        for blocks in ([], [{"type": "server_tool_use", "id": "x"}]):
+            with self.subTest(blocks=blocks), self.assertRaises(MalformedRequest) as caught:
+                render(from_claude(messages=[said(*blocks)]))
+            self.assertEqual(caught.exception.param, "messages")
 
     def test_results_first(self) -> None:
         """The results of a turn come before its text, over neighbouring messages too."""
@@ -504,6 +555,56 @@ class MessageTests(unittest.TestCase):
                 {"role": "user", "content": "first"},
                 {"role": "user", "content": "second"},
             ],
+        )
+
+    def test_calls_of_neighbours(self) -> None:
+        """What the assistant says in neighbouring messages is one message, with all of its calls, so
+        that their results follow at once; what the system says between them comes after these."""
+        results = told(result("1", "a"), result("2", "b"), text("so?"))
+        system: dict[str, object] = {"role": "system", "content": "s"}
+        cases: list[tuple[list[dict[str, object]], object]] = [
+            ([said(use("a")), said(use("b")), results], None),
+            ([said(use("a")), said(text("x")), said(use("b")), results], "x"),
+            ([said(text("x"), use("a"), use("b")), said(text("y")), results], "x\n\ny"),
+            ([said(use("a"), use("b")), system, results], None),
+            ([said(use("a")), system, said(use("b")), results], None),
+            (
+                [
+                    said(use("a"), use("b")),
+                    told(result("1", "a")),
+                    system,
+                    told(result("2", "b"), text("so?")),
+                ],
+                None,
+            ),
+        ]
+        for turns, content in cases:
+            with self.subTest(turns=turns):
+                sent = render(from_claude(messages=[*HELLO, *turns]))[0]["messages"][1:]
+                self.assertEqual(sent[0]["content"], content)
+                self.assertEqual([call["id"] for call in sent[0]["tool_calls"]], ["a", "b"])
+                after = [{"role": "system", "content": "s"}] if system in turns else []
+                self.assertEqual(
+                    sent[1:],
+                    [
+                        {"role": "tool", "tool_call_id": "a", "content": "1"},
+                        {"role": "tool", "tool_call_id": "b", "content": "2"},
+                        *after,
+                        {"role": "user", "content": "so?"},
+                    ],
+                )
+
+    def test_steps_stay_apart(self) -> None:
+        """Calls that were answered, and what the system says after a text, begin a message of their own."""
+        system = {"role": "system", "content": "s"}
+        turns = [
+            *(said(use("a")), told(result("1", "a")), said(use("b")), told(result("2", "b"))),
+            *(said(text("x")), system, said(text("y"))),
+        ]
+        sent = render(from_claude(messages=[*HELLO, *turns]))[0]["messages"]
+        self.assertEqual(
+            [one["role"] for one in sent],
+            ["user", "assistant", "tool", "assistant", "tool", "assistant", "system", "assistant"],
         )
 
     def test_results(self) -> None:
@@ -557,7 +658,6 @@ class MessageTests(unittest.TestCase):
             (result([by_id]), OPENAI, "messages[2]", "file_id"),
             (by_url, OPENAI, "messages[2].source.url", "base64"),
             (PDF, GLM, "messages[2]", "documents"),
-            (PNG, msgspec.structs.replace(OPENAI, list_content=False), "messages[2]", "images"),
         ]
         for block, profile, param, word in cases:
             with self.subTest(block=block), self.assertRaises(MalformedRequest) as caught:
@@ -582,6 +682,18 @@ class ToolTests(unittest.TestCase):
         body, _ = render(from_claude(tools=[{**TOOL, "description": "d"}]))
         function = {"name": "f", "parameters": {"type": "object", "properties": {}}, "description": "d"}
         self.assertEqual(body["tools"], [{"type": "function", "function": function}])
+
+    def test_schemas_of_objects(self) -> None:
+        """A schema's empty fields are left out; one that is not an object's is refused by the tool's name."""
+        empty = {"type": None, "properties": None}
+        body, _ = render(from_claude(tools=[{**TOOL, "input_schema": empty}]))
+        parameters = body["tools"][0]["function"]["parameters"]
+        self.assertEqual(parameters, {"type": "object", "properties": {}})
+        for schema in ({"type": "string"}, {"type": ["object", "null"]}, {"properties": ["x"]}):
+            with self.subTest(schema=schema), self.assertRaises(MalformedRequest) as caught:
+                render(from_claude(tools=[{**TOOL, "input_schema": schema}]))
+            self.assertEqual(caught.exception.param, "tools")
+            self.assertIn('"f"', caught.exception.message)
 
     def test_strict(self) -> None:
         """A tool is strict only where its schema is fit for it; a loss is reported."""

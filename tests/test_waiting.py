@@ -9,7 +9,7 @@ import unittest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aigateway.providers.waiting import from_text, go_duration, retry_after, rfc3339
+from aigateway.providers.waiting import from_text, go_duration, latest_date, retry_after, rfc3339
 
 NOW = 1_788_000_000.0  # 2026-08-29 10:40:00 UTC
 
@@ -98,6 +98,19 @@ class Prose(unittest.TestCase):
         self.assertIsNone(from_text("reset at 2026-08-29 10:41:00"))
         self.assertEqual(from_text("reset at 2026-08-29 18:41:00", NOW, utc_offset=8), 60.0)
 
+    def test_latest_date(self) -> None:
+        """Of the dates in a text of any language the latest counts; without the present one, none does."""
+        for text, wait in (
+            ("您的限额将在 2026-08-29 18:41:00 重置", 60.0),
+            ("从 2026-08-29 18:41:00 到 2026-08-29T18:42:00，2026-13-01 00:00:00", 120.0),
+            ("2026-08-29 10:41:00Z", 60.0),
+            ("2026-08-01 18:41:00", 0.0),
+            ("稍后再试", None),
+        ):
+            with self.subTest(text):
+                self.assertEqual(latest_date(text, NOW, utc_offset=8), wait)
+        self.assertIsNone(latest_date("2026-08-29 18:41:00", None))
+
     def test_other_numbers(self) -> None:
         """A number that is no wait is not taken for one."""
         for text in (
@@ -124,6 +137,7 @@ class HostileText(unittest.TestCase):
             from_text(text, now),
             from_text(f"try again in {text}", now),
             from_text(f"reset at {text}", now),
+            latest_date(text, now),
         ):
             if wait is not None:
                 self.assertTrue(math.isfinite(wait))
@@ -134,6 +148,7 @@ class HostileText(unittest.TestCase):
         began = time.perf_counter()
         for piece in ("try again in 1", "1h", "1", "reset at 2026-", "9.", " "):
             from_text(piece * 1_000_000, NOW)
+            latest_date(piece * 1_000_000, NOW)
             from_text("try again in " + piece * 1_000_000, NOW)
             go_duration(piece * 1_000_000)
         self.assertLess(time.perf_counter() - began, 2.0)

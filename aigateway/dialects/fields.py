@@ -8,7 +8,7 @@ Leaves to each dialect what its fields are.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import TypeVar
 
 import msgspec
@@ -55,6 +55,7 @@ _SPELLINGS: dict[str, dict[str, str]] = {
         "": "reasoning_effort",
     },
     "budget": {"gemini": "generationConfig.thinkingConfig.thinkingBudget", "": "thinking.budget_tokens"},
+    "hidden": {"gemini": "generationConfig.thinkingConfig.includeThoughts", "": "thinking.display"},
     "response_format": {
         "claude": "output_config.format",
         "responses": "text.format",
@@ -62,6 +63,37 @@ _SPELLINGS: dict[str, dict[str, str]] = {
     },
     "user": {"claude": "metadata.user_id"},
 }
+
+
+class Reading:
+    """One body being read. ``other`` names what it holds that the hub has no word for."""
+
+    def __init__(self) -> None:
+        self.other: dict[str, None] = {}
+
+    def note(self, name: str) -> None:
+        self.other[name] = None
+
+    def names(
+        self, raw: bytes, known: Collection[str], no_word: Mapping[str, Collection[bytes]]
+    ) -> tuple[str, ...]:
+        """The top-level names that nobody knows; those without a word are noted.
+
+        ``no_word`` gives them with the texts that say no more than leaving the field out does.
+        """
+        unknown = []
+        for name, value in given(raw).items():
+            if name in known:
+                continue
+            if name not in no_word:
+                unknown.append(name)
+            elif msgspec.json.format(bytes(value), indent=-1) not in no_word[name]:
+                self.note(name)
+        return tuple(unknown)
+
+    def _cached(self, cache_control: object) -> None:
+        if cache_control is not None:
+            self.note("cache_control")
 
 
 def check(raw: bytes) -> None:

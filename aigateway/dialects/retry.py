@@ -1,14 +1,15 @@
 """When a client should try again, in the headers that both official SDKs obey.
 
 Up to a minute is told as ``retry-after``. Beyond it the SDKs must not wait (Anthropic's
-sleeps for any number it is given): ``x-should-retry: false``, the time in the message.
+sleeps for any number it is given): ``x-should-retry: false``, the time in the message. So too
+where an account has nothing left and nobody says until when.
 """
 
 from __future__ import annotations
 
 import math
 
-from ..errors import GatewayError, MethodNotAllowed
+from ..errors import AccountExhausted, GatewayError, MethodNotAllowed
 
 LONGEST_WAIT = 60.0
 RETRY_STATUSES = (429, 503, 529)
@@ -23,9 +24,9 @@ def retry_headers(error: GatewayError, status: int) -> tuple[tuple[str, str], ..
     if status not in RETRY_STATUSES:
         return ()
     wait = error.retry_after
-    if wait is None:
+    if wait is None and not isinstance(error, AccountExhausted):
         return (("retry-after", "1"),)
-    if wait > LONGEST_WAIT:
+    if wait is None or wait > LONGEST_WAIT:
         return (("x-should-retry", "false"),)
     return (("retry-after", str(max(math.ceil(wait), 1))),)
 

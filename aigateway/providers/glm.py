@@ -66,6 +66,8 @@ class GLM(OpenAI):
             return AccountExhausted(message, scope="model", provider_status=status)
         if code in _WINDOW:
             wait = waiting.from_text(message, now, utc_offset=CHINA)
+            if wait is None:
+                wait = waiting.latest_date(message, now, utc_offset=CHINA)
             return AccountExhausted(message, retry_after=wait, code=None, provider_status=status)
         if code in _RATE:
             return UpstreamBusy(message, retry_after=retry_after, provider_status=status)

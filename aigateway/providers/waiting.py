@@ -24,11 +24,11 @@ _STEP = re.compile(
 )
 _SECONDS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "µs": 1e-6, "us": 1e-6, "ns": 1e-9}
 _WAIT = re.compile(r"(?:try again|retry|resets?|wait) (?:in|after|for)(?: about)?(?= [0-9])")
-_DATE = re.compile(
-    r"(?:resets?|try again|retry) (?:at|on|after) "
+_ANY_DATE = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2}[ t][0-9]{2}:[0-9]{2}:[0-9]{2}"
     r"(?:\.[0-9]{1,9})?(?:z|[+-][0-9]{2}:?[0-9]{2})?)"
 )
+_DATE = re.compile(r"(?:resets?|try again|retry) (?:at|on|after) " + _ANY_DATE.pattern)
 
 
 def retry_after(headers: Mapping[str, str], now: float) -> float | None:
@@ -89,6 +89,16 @@ def from_text(message: str, now: float | None = None, *, utc_offset: float = 0.0
     if now is not None and (date := _DATE.search(message)) is not None:
         return rfc3339(date[1], now, utc_offset=utc_offset)
     return None
+
+
+def latest_date(message: str, now: float | None, *, utc_offset: float = 0.0) -> float | None:
+    """The time until the latest date in ``message``, whatever its language: for an error that is
+    known to tell one (GLM: ``您的限额将在 2026-08-22 18:00:00 重置``)."""
+    if now is None:
+        return None
+    dates = _ANY_DATE.findall(message[:LONGEST_TEXT].lower())
+    waits = [rfc3339(date, now, utc_offset=utc_offset) for date in dates]
+    return max((wait for wait in waits if wait is not None), default=None)
 
 
 def _number(text: str) -> float | None:

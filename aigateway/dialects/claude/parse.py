@@ -36,17 +36,17 @@ from . import shapes
 ROLES = ("user", "assistant", "system")
 
 # Fields of the dialect that a `ChatRequest` has no word for.
-_NO_WORD = {
-    "betas",
-    "cache_control",
-    "container",
-    "context_management",
-    "diagnostics",
-    "fallbacks",
-    "inference_geo",
-    "mcp_servers",
-    "speed",
-    "user_profile_id",
+_NO_WORD: dict[str, tuple[bytes, ...]] = {
+    "betas": (),
+    "cache_control": (),
+    "container": (),
+    "context_management": (),
+    "diagnostics": (),
+    "fallbacks": (),
+    "inference_geo": (),
+    "mcp_servers": (),
+    "speed": (),
+    "user_profile_id": (),
 }
 # Parts of a tool's definition without a word.
 _TOOL_EXTRAS = ("defer_loading", "eager_input_streaming", "input_examples", "allowed_callers")
@@ -70,7 +70,7 @@ def parse_request(raw: bytes, *, max_tokens_default: int | None = None) -> ChatR
     if max_tokens < 0:
         raise fields.wrong("max_tokens", f"expected an integer >= 0, got {max_tokens}")
     reading = _Reading()
-    unknown = reading.names(raw)
+    unknown = reading.names(raw, shapes.FIELDS, _NO_WORD)
     output = body.output_config or shapes.OutputConfig()
     if output.task_budget is not None:
         reading.note("output_config.task_budget")
@@ -102,27 +102,7 @@ def parse_request(raw: bytes, *, max_tokens_default: int | None = None) -> ChatR
     )
 
 
-class _Reading:
-    """One body being read, and what it holds that the hub has no word for."""
-
-    def __init__(self) -> None:
-        self.other: dict[str, None] = {}
-
-    def note(self, name: str) -> None:
-        self.other[name] = None
-
-    def names(self, raw: bytes) -> tuple[str, ...]:
-        """The top-level names that nobody knows; those without a word are noted."""
-        unknown = []
-        for name in fields.given(raw):
-            if name in shapes.FIELDS:
-                continue
-            if name in _NO_WORD:
-                self.note(name)
-            else:
-                unknown.append(name)
-        return tuple(unknown)
-
+class _Reading(fields.Reading):
     def messages(self, messages: list[shapes.Message]) -> tuple[Message, ...]:
         return tuple(
             Message(
@@ -168,14 +148,12 @@ class _Reading:
 
     def _blocks(self, raw: msgspec.Raw, place: str) -> Iterator[RequestBlock]:
         """The block at ``place``: one, but for a document that is a list of blocks itself."""
-        try:
-            block = shapes.block_decoder.decode(raw)
-        except msgspec.ValidationError:
-            tag = fields.decode(shapes.tag_decoder, raw, place).type
-            if tag not in shapes.BLOCKS:
-                yield OtherBlock(tag)
-                return
-            block = fields.decode(shapes.block_decoder, raw, place)  # raises, with the place
+        # First the tag: an unknown one is no error of the union's, which would cost far more.
+        tag = fields.decode(shapes.tag_decoder, raw, place).type
+        if tag not in shapes.BLOCKS:
+            yield OtherBlock(tag)
+            return
+        block = fields.decode(shapes.block_decoder, raw, place)
         self._cached(block.cache_control)
         match block:
             case shapes.Text():
@@ -225,10 +203,6 @@ class _Reading:
                 if block.title:
                     yield TextBlock(block.title)
                 yield from self._content(content, f"{place}.source.content")
-
-    def _cached(self, cache_control: object) -> None:
-        if cache_control is not None:
-            self.note("cache_control")
 
 
 def _image(block: shapes.Image) -> RequestBlock:

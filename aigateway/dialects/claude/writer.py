@@ -7,9 +7,6 @@ strictly after the other, one ``message_delta``, ``message_stop``. Each event is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
-
 import msgspec
 
 from ... import estimate
@@ -19,8 +16,6 @@ from ...events import (
     BlockStarted,
     ChatReply,
     ChatRequest,
-    Event,
-    Failed,
     Finished,
     InputDelta,
     RedactedThinkingBlock,
@@ -33,9 +28,9 @@ from ...events import (
     ThinkingDelta,
     ToolUseBlock,
     Usage,
-    UsageReported,
 )
 from ...jsontext import encode, escape_line_ends, json_string
+from ..writer import EventWriter
 from .errors import error_object
 
 PING = b'event: ping\ndata: {"type": "ping"}\n\n'
@@ -48,37 +43,14 @@ _DELTA = (
 )
 
 
-class ClaudeWriter:
+class ClaudeWriter(EventWriter):
     """Implements `aigateway.dialects.base.Writer`."""
 
     def __init__(self, chat: ChatRequest, id: str, created: int) -> None:
-        self._chat = chat
-        self._id = id
+        super().__init__(chat, id)
         self._index = -1
         self._started = False
-        self._usage: Usage | None = None
-        self.size = 0
         self._text = self._thinking = self._json = b""  # what goes before a delta of the open block
-        # By type: a dozen kinds of event, told apart in one lookup.
-        self._writes: dict[type, Callable[[Any], bytes]] = {
-            Started: self._start,
-            BlockStarted: self._start_block,
-            TextDelta: self._write_text,
-            ThinkingDelta: self._write_thinking,
-            SignatureDelta: self._write_signature,
-            InputDelta: self._write_input,
-            BlockEnded: self._end_block,
-            UsageReported: self._report,
-            Finished: self._finish,
-            Failed: self._failed,
-        }
-
-    def write(self, events: Sequence[Event]) -> bytes:
-        writes = self._writes
-        if len(events) == 1:
-            event = events[0]
-            return writes[event.__class__](event)
-        return b"".join([writes[event.__class__](event) for event in events])
 
     def fail(self, error: GatewayError) -> bytes:
         return b"event: error\ndata: %b\n\n" % escape_line_ends(encode(error_object(error, self._id)))
@@ -145,10 +117,6 @@ class ClaudeWriter:
     def _end_block(self, event: BlockEnded) -> bytes:
         return b'event: content_block_stop\ndata: {"type":"content_block_stop","index":%d}\n\n' % self._index
 
-    def _report(self, event: UsageReported) -> bytes:
-        self._usage = event.usage
-        return b""
-
     def _finish(self, event: Finished) -> bytes:
         usage = self._usage or estimate.usage(self._chat, self.size)
         sequence = b"null" if event.stop_sequence is None else json_string(event.stop_sequence)
@@ -157,9 +125,6 @@ class ClaudeWriter:
             b'"delta":{"stop_reason":%b,"stop_sequence":%b},"usage":%b}\n\n'
             % (json_string(event.stop_reason), sequence, render_usage(usage))
         ) + END
-
-    def _failed(self, event: Failed) -> bytes:
-        return self.fail(event.error)
 
 
 def render_reply(reply: ChatReply, chat: ChatRequest, id: str, created: int) -> bytes:

@@ -5,6 +5,8 @@ Types, codes and statuses are those that its SDKs and its "Error codes" page kno
 
 from __future__ import annotations
 
+import re
+
 from ...errors import (
     AccountExhausted,
     GatewayError,
@@ -12,6 +14,7 @@ from ...errors import (
     Stopping,
     UnknownModel,
     UpstreamBusy,
+    UpstreamError,
     UpstreamRefused,
 )
 from ...jsontext import encode
@@ -19,6 +22,8 @@ from ..base import ErrorAnswer
 from ..retry import retry_headers, told
 
 _CODES = {401: "invalid_api_key", 404: "not_found", 429: "rate_limit_exceeded"}
+
+_CODE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
 def classify(error: GatewayError) -> tuple[int, str, str | None]:
@@ -51,8 +56,13 @@ def classify(error: GatewayError) -> tuple[int, str, str | None]:
 
 
 def error_object(error: GatewayError) -> dict[str, object]:
-    """``{"error":{"message","type","param","code"}}``; a frame's data and a body alike."""
+    """``{"error":{"message","type","param","code"}}``; a frame's data and a body alike.
+
+    What a provider sends as a code goes on only if it looks like one.
+    """
     _, type, code = classify(error)
+    if code is not None and isinstance(error, UpstreamError) and not _CODE.fullmatch(code):
+        code = None
     return {"error": {"message": told(error), "type": type, "param": error.param, "code": code}}
 
 

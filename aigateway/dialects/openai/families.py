@@ -22,6 +22,8 @@ class Family(msgspec.Struct, frozen=True, kw_only=True):
     the many servers that follow OpenAI."""
 
     token_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    most_output: int | None = None
+    """The largest limit of tokens that it takes; more is refused. None: not known."""
     system_role: Literal["system", "developer", "user"] = "system"
     sampling: Literal["always", "never", "without thinking"] = "always"
     """Whether temperature, top_p and the penalties are taken."""
@@ -52,6 +54,7 @@ class Family(msgspec.Struct, frozen=True, kw_only=True):
 _LOW_TO_HIGH = ("low", "medium", "high")
 _o_series = Family(
     token_field="max_completion_tokens",
+    most_output=100_000,
     system_role="developer",
     sampling="never",
     thinks=True,
@@ -59,6 +62,7 @@ _o_series = Family(
 )
 _gpt_5 = Family(
     token_field="max_completion_tokens",
+    most_output=128_000,
     sampling="never",
     stop=False,
     thinks=True,
@@ -67,6 +71,7 @@ _gpt_5 = Family(
 )
 _gpt_5_1 = Family(
     token_field="max_completion_tokens",
+    most_output=128_000,
     sampling="without thinking",
     stop=False,
     efforts=("none", *_LOW_TO_HIGH),
@@ -79,13 +84,15 @@ replace = msgspec.structs.replace
 # The first row that matches decides.
 FAMILIES: tuple[tuple[str, Family], ...] = (
     # o1-mini has no place at all for instructions but the user's message.
-    ("o1-mini* o1-preview*", replace(_o_series, system_role="user", efforts=())),
+    ("o1-mini*", replace(_o_series, system_role="user", efforts=(), most_output=65_536)),
+    ("o1-preview*", replace(_o_series, system_role="user", efforts=(), most_output=32_768)),
     ("o3* o4-mini*", replace(_o_series, stop=False)),
     ("o1* o4*", _o_series),
-    ("gpt-5-chat*", Family()),
+    ("gpt-5-chat*", Family(most_output=16_384)),
     # Later chat models think as they see fit, and nothing can be said about it.
-    ("gpt-5.?-chat*", replace(_gpt_5, efforts=(), off=None)),
+    ("gpt-5.?-chat*", replace(_gpt_5, efforts=(), off=None, most_output=16_384)),
     ("gpt-5.1-codex*", replace(_gpt_5, efforts=_LOW_TO_HIGH, off=None)),
+    ("gpt-5-pro*", replace(_gpt_5, most_output=272_000)),
     ("gpt-5.?-pro*", replace(_gpt_5, efforts=("medium", "high"), off=None)),
     ("gpt-5.1*", _gpt_5_1),
     ("gpt-5.2* gpt-5.3* gpt-5.4*", replace(_gpt_5_1, efforts=("none", *_LOW_TO_HIGH, "xhigh"))),
@@ -93,12 +100,17 @@ FAMILIES: tuple[tuple[str, Family], ...] = (
     # 5.5 and later think unless told not to.
     (
         "gpt-5.* gpt-[6-9]* gpt-1[0-9]*",
-        replace(_gpt_5_1, efforts=("none", *_LOW_TO_HIGH, "xhigh"), thinks=True),
+        replace(_gpt_5_1, efforts=("none", *_LOW_TO_HIGH, "xhigh"), thinks=True, most_output=None),
     ),
     ("glm-5.3*", replace(_glm, efforts=("low", "high", "max"), off="low", can_stop_thinking=False)),
     ("glm-5.2*", replace(_glm, efforts=EFFORTS, off="none")),
     ("glm-4.[5-9]* glm-[5-9]*", _glm),
-    # All else: gpt-4o, gpt-4.1, gpt-4, gpt-3.5, older GLM, and the models of other servers.
+    ("gpt-4o-2024-05-13", Family(most_output=4_096)),
+    ("gpt-4o gpt-4o-*", Family(most_output=16_384)),
+    ("gpt-4.1 gpt-4.1-*", Family(most_output=32_768)),
+    ("gpt-4 gpt-4-0613", Family(most_output=8_192)),
+    ("gpt-4-turbo* gpt-4-*-preview gpt-3.5-turbo* gpt-35-turbo*", Family(most_output=4_096)),
+    # All else: older GLM, and the models of other servers.
     ("*", Family()),
 )
 

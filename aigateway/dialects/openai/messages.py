@@ -1,8 +1,9 @@
 """The turns of a `ChatRequest` as Chat Completions messages.
 
 Where Claude's blocks and OpenAI's messages differ: results of calls are messages of their own and
-follow the calls at once, all of which stand in one message; a result holds text only, so its images and files follow in a user message; thinking is
-a field, where the server takes it back at all. Leaves to `render` all but the messages.
+follow the calls at once, all of which stand in one message; a result holds text only, so its images
+and files follow in a user message; thinking is a field, where the server takes it back at all.
+Leaves to `render` all but the messages.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ class Conversation:
         media: list[dict[str, object]] = []
         for message, place in turn:
             for block in message.content:
-                if isinstance(block, ToolResultBlock):
+                if isinstance(block, ToolResultBlock) and message.role == "user":
                     self._result(block, place, media)
         if media:
             self.messages.append({"role": "user", "content": media})
@@ -215,21 +216,21 @@ def _exchanges(chat: ChatRequest) -> Iterator[tuple[Turn, Turn]]:
     """
     said: Turn = []
     answered: Turn = []
+    called = heard = False
     for index, message in enumerate(chat.messages):
         # Only Claude's messages are numbered as ours are.
         place = f"messages[{index}]" if chat.dialect == "claude" else "messages"
         if message.role != "assistant":
             answered.append((message, place))
+            heard = heard or message.role == "user"
             continue
-        if any(other.role == "user" for other, _ in answered) or (answered and not _calls(said)):
+        if heard or (answered and not called):
             yield said, answered
             said, answered = [], []
+            called = heard = False
         said.append((message, place))
+        called = called or any(isinstance(block, ToolUseBlock) for block in message.content)
     yield said, answered
-
-
-def _calls(turn: Turn) -> bool:
-    return any(isinstance(block, ToolUseBlock) for message, _ in turn for block in message.content)
 
 
 def tool_name(name: str, param: str) -> str:

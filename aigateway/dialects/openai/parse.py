@@ -75,7 +75,7 @@ def parse_request(raw: bytes) -> ChatRequest:
     if not body.messages:
         raise fields.wrong("messages", "at least one message is required")
     reading = _Reading()
-    unknown = reading.names(raw)
+    unknown = reading.names(raw, shapes.FIELDS, _NO_WORD)
     system, messages = reading.messages(body.messages)
     tools, tool_choice = reading.tools(body)
     return ChatRequest(
@@ -106,27 +106,10 @@ def parse_request(raw: bytes) -> ChatRequest:
     )
 
 
-class _Reading:
-    """One body being read, and what it holds that the hub has no word for."""
-
+class _Reading(fields.Reading):
     def __init__(self) -> None:
-        self.other: dict[str, None] = {}
+        super().__init__()
         self._function_ids: dict[str, str] = {}
-
-    def note(self, name: str) -> None:
-        self.other[name] = None
-
-    def names(self, raw: bytes) -> tuple[str, ...]:
-        """The top-level names that nobody knows; those without a word are noted."""
-        unknown = []
-        for name, value in fields.given(raw).items():
-            if name in shapes.FIELDS:
-                continue
-            if name not in _NO_WORD:
-                unknown.append(name)
-            elif msgspec.json.format(bytes(value), indent=-1) not in _NO_WORD[name]:
-                self.note(name)
-        return tuple(unknown)
 
     def messages(self, messages: list[shapes.Message]) -> tuple[tuple[TextBlock, ...], tuple[Message, ...]]:
         """The leading system messages, and the turns; results of one step of calls in one message."""
@@ -197,13 +180,11 @@ class _Reading:
 
     def _block(self, raw: msgspec.Raw, place: str) -> RequestBlock | None:
         """The part at ``place``; None for an empty text."""
-        try:
-            part = shapes.part_decoder.decode(raw)
-        except msgspec.ValidationError:
-            tag = fields.decode(shapes.tag_decoder, raw, place).type
-            if tag not in shapes.PARTS:
-                return OtherBlock(tag)
-            part = fields.decode(shapes.part_decoder, raw, place)  # raises, with the place
+        # First the tag: an unknown one is no error of the union's, which would cost far more.
+        tag = fields.decode(shapes.tag_decoder, raw, place).type
+        if tag not in shapes.PARTS:
+            return OtherBlock(tag)
+        part = fields.decode(shapes.part_decoder, raw, place)
         self._cached(part.cache_control)
         match part:
             case shapes.Text(text=text) | shapes.Refusal(refusal=text):
@@ -290,10 +271,6 @@ class _Reading:
                 elif value != user:
                     self.note(name)
         return user
-
-    def _cached(self, cache_control: object) -> None:
-        if cache_control is not None:
-            self.note("cache_control")
 
 
 def _max_tokens(body: shapes.Body) -> int | None:

@@ -116,6 +116,10 @@ class _Rendering:
         conversation.instruct([*texts, self._response_format()])
         conversation.converse(chat)
         messages = conversation.messages
+        if not messages:
+            raise fields.wrong(
+                "messages", "nothing in them can go to this provider; send a message with text"
+            )
         if self.profile.needs_user_message and all(message["role"] != "user" for message in messages):
             raise fields.wrong("messages", "this provider needs at least one user message")
         self.body["messages"] = messages
@@ -138,7 +142,11 @@ class _Rendering:
     def _limits(self) -> None:
         chat, profile = self.chat, self.profile
         if chat.max_tokens is not None:
-            self.body[profile.token_field or self.family.token_field] = chat.max_tokens
+            limit = max(chat.max_tokens, 1)  # a Claude client's 0 only warms its cache
+            if self.family.most_output is not None and limit > self.family.most_output:
+                limit = self.family.most_output
+                self._drop("max_tokens")
+            self.body[profile.token_field or self.family.token_field] = limit
         if chat.stop and not self.family.stop:
             self._drop("stop")
         elif chat.stop:
@@ -168,8 +176,9 @@ class _Rendering:
             self._drop("parallel_tools")
 
     def _tool(self, tool: Tool) -> dict[str, object]:
-        parameters = {"type": "object", "properties": {}, **(tool.input_schema or {})}
-        function: dict[str, object] = {"name": tool_name(tool.name, "tools"), "parameters": parameters}
+        name = tool_name(tool.name, "tools")
+        parameters = _parameters(tool)
+        function: dict[str, object] = {"name": name, "parameters": parameters}
         if tool.description is not None:
             function["description"] = tool.description
         if tool.strict is not None and self.profile.strict:
@@ -212,6 +221,8 @@ class _Rendering:
             if replayed:
                 field["clear_thinking"] = False
             self.body["thinking"] = field
+            if thinking is not None and thinking.hidden:
+                self._drop("hidden")
         if effort is not None:
             self._effort(effort, "effort")
         elif thinking is not None and thinking.budget is not None:
@@ -269,6 +280,19 @@ class _Rendering:
 def effort_of(budget: int) -> str:
     """The effort that a thinking budget of so many tokens stands for."""
     return next((effort for most, effort in _BUDGETS if budget <= most), "xhigh")
+
+
+def _parameters(tool: Tool) -> dict[str, object]:
+    """The tool's schema, which must be that of an object with properties (OpenAI answers 400)."""
+    given = {name: value for name, value in (tool.input_schema or {}).items() if value is not None}
+    schema = {"type": "object", "properties": {}, **given}
+    if schema["type"] != "object" or not isinstance(schema["properties"], dict):
+        raise fields.wrong(
+            "tools",
+            f"the schema of {fields.shortened(tool.name)} must be that of an object: "
+            'give it "type": "object", and "properties" that are an object',
+        )
+    return schema
 
 
 def is_strict(schema: object) -> bool:

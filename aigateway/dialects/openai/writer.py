@@ -7,9 +7,6 @@ usage in a chunk of its own and only for a client that asked; ``[DONE]`` last.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
-
 import msgspec
 
 from ... import estimate
@@ -19,8 +16,6 @@ from ...events import (
     BlockStarted,
     ChatReply,
     ChatRequest,
-    Event,
-    Failed,
     Finished,
     InputDelta,
     SignatureDelta,
@@ -30,10 +25,9 @@ from ...events import (
     ThinkingBlock,
     ThinkingDelta,
     ToolUseBlock,
-    Usage,
-    UsageReported,
 )
 from ...jsontext import encode, escape_line_ends, json_string
+from ..writer import EventWriter
 from .errors import error_object
 from .usage import render_usage
 
@@ -52,15 +46,12 @@ FINISH_REASONS = {
 }
 
 
-class OpenAIWriter:
+class OpenAIWriter(EventWriter):
     """Implements `aigateway.dialects.base.Writer`."""
 
     def __init__(self, chat: ChatRequest, id: str, created: int) -> None:
-        self._chat = chat
-        self._id = id
+        super().__init__(chat, id)
         self._created = created
-        self._usage: Usage | None = None
-        self.size = 0
         self._calls = -1
         self._in_call = False
         self._has_input = False
@@ -72,25 +63,6 @@ class OpenAIWriter:
             else (b',"finish_reason":null}]}\n\n')
         )
         self._text = self._thinking = self._json = b""
-        self._writes: dict[type, Callable[[Any], bytes]] = {
-            Started: self._start,
-            BlockStarted: self._start_block,
-            TextDelta: self._write_text,
-            ThinkingDelta: self._write_thinking,
-            SignatureDelta: self._keep_signature,
-            InputDelta: self._write_input,
-            BlockEnded: self._end_block,
-            UsageReported: self._report,
-            Finished: self._finish,
-            Failed: self._failed,
-        }
-
-    def write(self, events: Sequence[Event]) -> bytes:
-        writes = self._writes
-        if len(events) == 1:
-            event = events[0]
-            return writes[event.__class__](event)
-        return b"".join([writes[event.__class__](event) for event in events])
 
     def fail(self, error: GatewayError) -> bytes:
         # No [DONE] after it: naive clients would take a cut answer for a whole one.
@@ -154,7 +126,7 @@ class OpenAIWriter:
         self.size += len(text) - 2
         return self._json + text + b"}}]}" + self._tail
 
-    def _keep_signature(self, event: SignatureDelta) -> bytes:
+    def _write_signature(self, event: SignatureDelta) -> bytes:
         self._signature = event.signature
         return b""
 
@@ -165,10 +137,6 @@ class OpenAIWriter:
         # Clients parse the arguments: "" breaks them.
         return b"" if self._has_input else self._write_input(InputDelta("{}"))
 
-    def _report(self, event: UsageReported) -> bytes:
-        self._usage = event.usage
-        return b""
-
     def _finish(self, event: Finished) -> bytes:
         reason = FINISH_REASONS.get(event.stop_reason, "stop")
         end = self._head + b'{"index":0,"delta":{},"finish_reason":"%b"}]' % reason.encode()
@@ -176,9 +144,6 @@ class OpenAIWriter:
             return end + b"}\n\n" + DONE
         usage = self._usage or estimate.usage(self._chat, self.size)
         return end + b',"usage":null}\n\n' + self._head + b'],"usage":%b}\n\n' % render_usage(usage) + DONE
-
-    def _failed(self, event: Failed) -> bytes:
-        return self.fail(event.error)
 
 
 def render_reply(reply: ChatReply, chat: ChatRequest, id: str, created: int) -> bytes:
