@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import unittest
+from base64 import b64encode
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from aigateway.dialects.gemini import GeminiReader, render_request
+from aigateway.dialects.gemini import GeminiReader, render_request, signatures
 from aigateway.dialects.gemini.contents import SKIP_SIGNATURE
 from aigateway.dialects.gemini.schema import NO_ARGUMENTS
 from aigateway.errors import MalformedRequest
@@ -41,6 +43,9 @@ FLASH, PRO = "gemini-2.5-flash", "gemini-3.1-pro-preview"
 CLAUDE = "claude-sonnet-4-6"
 SCHEMA: dict[str, object] = {"type": "object", "properties": {"city": {"type": "string"}}}
 WEATHER = Tool("get_weather", "The weather", SCHEMA)
+# How signatures begin, as recorded.
+OF_CLAUDE = "Et0BCkgIChACGAIqQA2s7h7tAAAAAAAAAAAAAAAA"
+OF_GEMINI = "EtoGCtcGCAIS0gYBDDnWx2K2DVCm1ZWnP0675oPN"
 HELLO = Message("user", (TextBlock("hello"),))
 
 
@@ -139,8 +144,41 @@ class Body(unittest.TestCase):
 
     def test_token_limit(self) -> None:
         """A limit above Gemini's own is Gemini's; zero is one token."""
-        self.assertEqual(config(max_tokens=128_000), {"maxOutputTokens": 65536})
+        for name, given, most in (
+            (PRO, 128_000, 65536),
+            (FLASH, 65536, 65536),
+            ("gemini-2.0-flash", 65536, 8192),
+            ("gemini-2.0-flash", 8192, 8192),
+            ("gemini-1.5-pro", 10_000, 8192),
+            ("gemini-2.5-flash-image", 65536, 32768),
+            (CLAUDE, 128_000, 128_000),
+        ):
+            with self.subTest(name, given=given):
+                self.assertEqual(config(name, max_tokens=given), {"maxOutputTokens": most})
+                lowered = ("max_tokens",) if most < given else ()
+                self.assertEqual(dropped(chat(max_tokens=given), name), lowered)
         self.assertEqual(config(max_tokens=0), {"maxOutputTokens": 1})
+
+    def test_tools_have_a_budget(self) -> None:
+        """What all tools' schemas come to is bounded: those beyond it are declared without
+        parameters, which is reported; ordinary ones never are."""
+        defs: dict[str, Any] = {"d0": {"type": "object", "properties": {"a": {"type": "string"}}}}
+        for level in range(1, 13):
+            defs[f"d{level}"] = {"allOf": [{"$ref": f"#/$defs/d{level - 1}"}] * 2}
+        grown: dict[str, Any] = {
+            "type": "object",
+            "properties": {"x": {"$ref": "#/$defs/d12"}},
+            "$defs": defs,
+        }
+        tools = tuple(Tool(f"t{n}", None, {**grown, "title": str(n)}) for n in range(300))
+        request = chat(tools=tools)
+        declarations = render(request)["tools"][0]["functionDeclarations"]
+        self.assertEqual(len(declarations), 300)
+        self.assertIn("parameters", declarations[0])
+        self.assertLess(sum("parameters" in one for one in declarations), 20)
+        self.assertEqual(dropped(request), ("tools.input_schema",))
+        ordinary = tuple(Tool(f"t{n}", None, {**SCHEMA, "title": str(n)}) for n in range(500))
+        self.assertEqual(dropped(chat(tools=ordinary)), ())
 
     def test_structured_output(self) -> None:
         """A schema goes as it is to the Gemini API and cleaned to Antigravity; before
@@ -193,6 +231,14 @@ class Turns(unittest.TestCase):
         )
         self.assertEqual(body["contents"], [{"role": "user", "parts": [{"text": "hello"}]}])
 
+    def test_image_in_a_later_system_message(self) -> None:
+        """What is no text in a later system message is left out, and reported."""
+        later = Message("system", (TextBlock("Now rhyme."), ImageBlock("image/png", "aaaa")))
+        for dialect in ("claude", "openai"):
+            request = chat(HELLO, model("hi"), later, user("go"), dialect=dialect)
+            self.assertEqual(dropped(request), ("image",))
+            self.assertIn("Now rhyme.", json.dumps(render(request)))
+
     def test_nothing_to_answer(self) -> None:
         """Instructions alone get a placeholder to answer; nothing at all is refused."""
         only = ChatRequest(dialect="claude", model="m", messages=(), system=(TextBlock("Speak."),))
@@ -211,7 +257,7 @@ class Turns(unittest.TestCase):
         """An OpenAI client's trailing answer is stripped, and reported; a Claude client's stays."""
         request = chat(HELLO, model("I"), dialect="openai")
         self.assertEqual(render(request)["contents"], [{"role": "user", "parts": [{"text": "hello"}]}])
-        self.assertEqual(dropped(request), ("messages[1]",))
+        self.assertEqual(dropped(request), ("messages[-1]",))
         self.assertEqual(self.contents(HELLO, model("I"))[-1], {"role": "model", "parts": [{"text": "I"}]})
 
     def test_media(self) -> None:
@@ -259,6 +305,26 @@ class Turns(unittest.TestCase):
                 render(request, antigravity=antigravity)
             self.assertEqual(caught.exception.param, "messages[2].content[1]")
             self.assertIn("base64", caught.exception.message)
+
+    def test_files_by_id(self) -> None:
+        """A file in another provider's store is refused; nothing that was asked about goes missing."""
+        for kind in ("image.file_id", "document.file_id", "file.file_id"):
+            with self.assertRaises(MalformedRequest) as caught:
+                render(chat(HELLO, model("a"), user("b", OtherBlock(kind))))
+            self.assertEqual(caught.exception.param, "messages[2].content[1]")
+            self.assertIn(kind.partition(".")[0], caught.exception.message)
+
+    def test_places_of_other_clients(self) -> None:
+        """Only a Claude client's messages are numbered as ours are: others are told less."""
+        for block in (
+            ImageBlock(url="https://example.com/a.png"),
+            OtherBlock("file.file_id"),
+            result("nowhere", TextBlock("x")),
+        ):
+            with self.assertRaises(MalformedRequest) as caught:
+                render(chat(HELLO, model("a"), user("b", block), dialect="openai"))
+            self.assertEqual(caught.exception.param, "messages")
+            self.assertNotIn("[", caught.exception.message)
 
     def test_unknown_blocks(self) -> None:
         """Blocks without a place are left out and reported by their type."""
@@ -468,6 +534,16 @@ class HowMuchThinking(unittest.TestCase):
                 self.assertEqual(found.get("includeThoughts"), None if effort == "none" else True)
                 self.assertNotIn("thinkingLevel", found)
 
+    def test_unknown_effort(self) -> None:
+        """An effort that nobody knows is reported, whatever the model takes."""
+        for name in (FLASH, PRO, CLAUDE, "gemini-3.1-pro-high", "gemini-2.0-flash"):
+            for dialect, field in (("openai", "reasoning_effort"), ("claude", "output_config.effort")):
+                with self.subTest(name, dialect=dialect):
+                    request = chat(dialect=dialect, effort="turbo")
+                    self.assertEqual(dropped(request, name), (field,))
+                    self.assertNotIn("generationConfig", render(request, name))
+        self.assertEqual(dropped(chat(dialect="openai", effort="auto"), FLASH), ())
+
     def test_claude_clients(self) -> None:
         """A budget goes as it is, adaptive thinking as automatic, hidden thoughts stay hidden."""
         self.assertEqual(
@@ -549,7 +625,7 @@ class HowMuchThinking(unittest.TestCase):
         self.assertEqual(dropped(request, CLAUDE, antigravity=True), ("thinking",))
         request = chat(
             HELLO,
-            model(ThinkingBlock("hm", "sig"), call("a")),
+            model(ThinkingBlock("hm", "Rsig"), call("a")),
             user(result("a")),
             thinking=Thinking("enabled", 2000),
         )
@@ -586,9 +662,50 @@ class Signatures(unittest.TestCase):
         thought, called = self.parts(ThinkingBlock("hm", "sig"), call("a"))
         self.assertEqual(thought, {"text": "hm", "thought": True})
         self.assertEqual(called["thoughtSignature"], "sig")
-        thought, called = self.parts(ThinkingBlock("hm", "sig"), call("a"), name=CLAUDE)
-        self.assertEqual(thought["thoughtSignature"], "sig")
+        thought, called = self.parts(ThinkingBlock("hm", "Rsig"), call("a"), name=CLAUDE)
+        self.assertEqual(thought["thoughtSignature"], "Rsig")
         self.assertNotIn("thoughtSignature", called)
+
+    def test_families_keep_apart(self) -> None:
+        """A signature goes to its own family only: Claude's is wrapped for Antigravity, one of
+        another family is left out with its thought, and reported."""
+        wrapped = b64encode(OF_CLAUDE.encode()).decode()
+        for name, given, sent in (
+            (CLAUDE, OF_CLAUDE, wrapped),
+            (CLAUDE, wrapped, wrapped),
+            (CLAUDE, OF_GEMINI, None),
+            (CLAUDE, "CiIBvj72+9zt1F5hZ22f1eeW7Px6AYZtmGWk", None),
+            (CLAUDE, SKIP_SIGNATURE, None),
+            (PRO, OF_GEMINI, OF_GEMINI),
+            (PRO, "CiIBvj72-9zt1F5hZ22f1eeW7Px6AYZtmGWk", "CiIBvj72-9zt1F5hZ22f1eeW7Px6AYZtmGWk"),
+            (PRO, OF_CLAUDE, None),
+            (PRO, wrapped, None),
+            (PRO, "\u00e9", "\u00e9"),
+        ):
+            with self.subTest(name, given=given):
+                request = chat(HELLO, model(ThinkingBlock("hm", given), TextBlock("a")), user("b"))
+                first = render(request, name)["contents"][1]["parts"][0]
+                self.assertEqual(first.get("thoughtSignature"), sent)
+                self.assertEqual(dropped(request, name), () if sent else ("thinking",))
+                self.assertEqual("thought" in first, sent is not None)
+        foreign = chat(HELLO, model(call("a", signature=OF_CLAUDE)), user(result("a")))
+        self.assertEqual(render(foreign)["contents"][1]["parts"][0]["thoughtSignature"], SKIP_SIGNATURE)
+        self.assertEqual(dropped(foreign), ("thinking",))
+
+    def test_recorded_signatures(self) -> None:
+        """None of Gemini's recorded signatures is taken for Claude's, nor the reverse."""
+        folder = FIXTURES.parent
+        for path in sorted(folder.rglob("*")):
+            if path.suffix in (".sse", ".json"):
+                text = path.read_text(errors="replace")
+                for signature in re.findall(r'"thoughtSignature": ?"([^"]+)"', text):
+                    self.assertEqual(signatures.for_gemini(signature), signature)
+                    if not signature.startswith("R"):
+                        self.assertIsNone(signatures.for_claude(signature))
+                for signature in re.findall(r'"signature": ?"(E[^"]{60,})"', text):
+                    with self.subTest(path.name):
+                        self.assertIsNone(signatures.for_gemini(signature))
+                        self.assertIsNotNone(signatures.for_claude(signature))
 
     def test_unsigned_thinking(self) -> None:
         """Thinking without a signature is left out and reported."""
@@ -605,14 +722,14 @@ class Signatures(unittest.TestCase):
             user("next"),
             model(call("a"), call("b")),
             user(result("a"), result("b")),
-            model(call("c", signature="own")),
+            model(call("c", signature="Rown")),
             user(result("c")),
         )
         for name, expected in (
-            (PRO, [SKIP_SIGNATURE, None, "own"]),
-            ("gemini-pro-agent", [SKIP_SIGNATURE, None, "own"]),
-            (FLASH, [None, None, "own"]),
-            (CLAUDE, [None, None, "own"]),
+            (PRO, [SKIP_SIGNATURE, None, "Rown"]),
+            ("gemini-pro-agent", [SKIP_SIGNATURE, None, "Rown"]),
+            (FLASH, [None, None, "Rown"]),
+            (CLAUDE, [None, None, "Rown"]),
         ):
             with self.subTest(name):
                 contents = render(chat(*messages), name)["contents"]

@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aigateway.dialects.gemini.schema import MAX_INLINED, clean, simplify
+from aigateway.dialects.gemini.schema import MAX_COST, MAX_INLINED, clean, declared, simplify
 
 COUNTS = ["minItems", "maxItems", "minLength", "maxLength", "minProperties", "maxProperties"]
 ALLOWED = {
@@ -175,6 +175,56 @@ class Keywords(unittest.TestCase):
             },
         )
 
+    def test_choice_at_the_root(self) -> None:
+        """A choice of objects at the root becomes one with the properties of all."""
+        a = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
+        b = {"type": "object", "properties": {"b": {"type": "integer"}}, "required": ["b"]}
+        both = {"a": {"type": "string"}, "b": {"type": "integer"}}
+        choices: list[dict[str, Any]] = [
+            {"anyOf": [a, b]},
+            {"oneOf": [a, b, {"type": "null"}]},
+            {"type": "object", "anyOf": [a, b]},
+            {"anyOf": [{"anyOf": [a, {"type": "string"}]}, b]},
+        ]
+        for schema in choices:
+            for antigravity in (True, False):
+                with self.subTest(schema, antigravity=antigravity):
+                    self.assertEqual(
+                        clean(schema, antigravity=antigravity), {"type": "object", "properties": both}
+                    )
+        for antigravity in (True, False):
+            nullable: dict[str, Any] = {"anyOf": [a, {"type": "null"}]}
+            self.assertEqual(clean(nullable, antigravity=antigravity), a)
+            self.assertEqual(simplify({"anyOf": [{"type": "string"}, a]}, antigravity=True), a)
+        more = {**b, "properties": both, "required": ["a", "b"]}
+        referred: dict[str, Any] = {"$ref": "#/$defs/C", "$defs": {"C": {"anyOf": [a, more]}}}
+        self.assertEqual(
+            clean(referred, antigravity=False), {"type": "object", "properties": both, "required": ["a"]}
+        )
+
+    def test_tuples(self) -> None:
+        """The items of a tuple are a choice of its places and of what may follow."""
+        places = [{"type": "string"}, {"type": "integer"}]
+        for rest, expected in (
+            ({"items": False}, places),
+            ({"items": True}, places),
+            ({}, places),
+            ({"items": {"type": "boolean"}}, [*places, {"type": "boolean"}]),
+        ):
+            self.assertEqual(
+                one({"type": "array", "prefixItems": places, **rest}),
+                {"type": "array", "items": {"anyOf": expected}},
+            )
+
+    def test_numbers_beyond_all_bounds(self) -> None:
+        """A number that no server holds is left out."""
+        for number in (10**400, -(10**30), 1e300):
+            self.assertEqual(
+                one({"type": "number", "minimum": number, "maximum": 3}), {"type": "number", "maximum": 3}
+            )
+            self.assertEqual(one({"type": "integer", "multipleOf": number}), {"type": "integer"})
+            one({"enum": [number, 1.5]})
+
     def test_hints(self) -> None:
         """What can be said in a phrase goes into the description."""
         self.assertEqual(
@@ -261,6 +311,25 @@ class References(unittest.TestCase):
             result = clean(schema, antigravity=antigravity)
             check_allowed(result)
             self.assertLess(len(json.dumps(result)), 4 * MAX_INLINED)
+
+    def test_budget(self) -> None:
+        """What one schema costs is bounded, by references or without them, and is the same
+        whether it comes from the cache or not."""
+        wide: dict[str, Any] = {"properties": {f"p{n}": {"type": "string"} for n in range(2 * MAX_COST)}}
+        result, cost = declared(wide, antigravity=False)
+        assert result is not None
+        check_allowed(json.loads(bytes(result)))
+        self.assertLess(cost, 2 * MAX_COST)
+        defs: dict[str, Any] = {"d0": {"properties": {"a": {"type": "string"}}}}
+        for level in range(1, 13):
+            defs[f"d{level}"] = {"anyOf": [{"$ref": f"#/$defs/d{level - 1}"}] * 2}
+        grown: dict[str, Any] = {"properties": {"x": {"$ref": "#/$defs/d12"}}, "$defs": defs}
+        first = declared(grown, antigravity=True)
+        self.assertGreater(first.cost, 1000)
+        self.assertEqual(declared(grown, antigravity=True), first)
+        assert first.parameters is not None
+        self.assertEqual(json.loads(bytes(first.parameters)), clean(grown, antigravity=True))
+        self.assertEqual(declared({}, antigravity=True).parameters, None)
 
     def test_deep(self) -> None:
         """A chain of references, however long, does not exhaust the stack."""

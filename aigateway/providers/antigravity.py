@@ -16,26 +16,12 @@ from uuid import UUID, uuid4
 import msgspec
 
 from .. import jsontext
-from ..dialects.base import Rendered, Writer
-from ..dialects.gemini import GeminiReader, parse_reply, render_request
-from ..errors import UpstreamError, UpstreamGarbled
-from ..events import ChatReply, ChatRequest
-from ..translate import Stream
+from ..dialects.base import Rendered
+from ..dialects.gemini import render_request
+from ..errors import UpstreamGarbled
+from ..events import ChatRequest
 from . import google
-from .base import Credential, Framing, UpstreamRequest, translated
-from .oauth import AccessToken, parse_token, refresh_request
-
-__all__ = [
-    "AccessToken",
-    "Antigravity",
-    "Discovery",
-    "discover_request",
-    "onboard_request",
-    "parse_discovery",
-    "parse_onboarding",
-    "parse_token",
-    "refresh_request",
-]
+from .base import Credential, UpstreamRequest
 
 # The list of models depends on it: an old version is refused the newer ones.
 USER_AGENT = b"antigravity/cli/1.1.13 (aidev_client; os_type=linux; arch=amd64; auth_method=consumer)"
@@ -45,12 +31,11 @@ _METADATA = {"ideType": "ANTIGRAVITY"}
 _FREE_TIERS = ("free-tier", "legacy-tier")
 
 
-class Antigravity:
+class Antigravity(google.Google):
     """Implements `aigateway.providers.base.Kind`; ``make_uuid`` names the requests."""
 
     name = "antigravity"
-    dialect = "gemini"
-    base_urls: tuple[str, ...] = (
+    base_urls = (
         "https://daily-cloudcode-pa.googleapis.com",
         "https://cloudcode-pa.googleapis.com",
     )
@@ -77,27 +62,6 @@ class Antigravity:
         return _post(
             base_url, "streamGenerateContent?alt=sse" if stream else "generateContent", credential, body
         )
-
-    def reader(self) -> GeminiReader:
-        return GeminiReader(google.stream_error)
-
-    def stream(
-        self, chat: ChatRequest, writer: Writer, id: str, created: int, framing: Framing, *, raw: bool
-    ) -> Stream:
-        return translated(self, chat, writer, framing)
-
-    def parse_reply(self, body: bytes) -> ChatReply:
-        return parse_reply(body, google.stream_error)
-
-    def pass_reply(
-        self, body: bytes, reply: ChatReply, chat: ChatRequest, id: str, created: int
-    ) -> bytes | None:
-        return None
-
-    def parse_error(
-        self, status: int, headers: Mapping[str, str], body: bytes, *, now: float
-    ) -> UpstreamError:
-        return google.parse_error(status, headers, body, now=now)
 
 
 # ------------------------------------------------------------- project discovery

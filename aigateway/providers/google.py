@@ -1,6 +1,6 @@
-"""What Google's errors mean: the same for the Gemini API and for Antigravity.
+"""What the Gemini API and Antigravity have in common: the dialect, and what an error means.
 
-The body is ``{"error": {"code", "message", "status", "details": [...]}}``, at times the
+An error's body is ``{"error": {"code", "message", "status", "details": [...]}}``, at times the
 one element of an array. Behind Antigravity's Claude models the message may be the JSON
 text of an Anthropic error. What becomes of the account is for the pool to decide.
 """
@@ -12,6 +12,8 @@ from collections.abc import Mapping
 
 import msgspec
 
+from ..dialects.base import Writer
+from ..dialects.gemini import GeminiReader, parse_reply
 from ..errors import (
     AccountExhausted,
     UpstreamBusy,
@@ -21,13 +23,13 @@ from ..errors import (
     UpstreamRefused,
     UpstreamUnauthorized,
 )
+from ..events import ChatReply, ChatRequest
+from ..translate import Stream
 from . import waiting
+from .base import Framing, Kind, translated
 
 SHORT_WAIT = 5.0
-"""For a 429 that names no time. Without details it is a soft limit, often of the host or
-the client's identity: seconds, not hours."""
-
-LONGEST_MESSAGE = 2000
+"""For a 429 that names its reason and no time: seconds, not hours."""
 
 # google.rpc.Code, for an error that comes in a stream without an HTTP status.
 _CODES = {
@@ -60,6 +62,33 @@ _TOO_LONG = re.compile(
     re.IGNORECASE,
 )
 _LINK = re.compile(r"\bhttps?://\S+")
+
+
+class Google(Kind):
+    """What both kinds do alike; ``render`` and ``request`` are left to each."""
+
+    dialect = "gemini"
+
+    def reader(self) -> GeminiReader:
+        return GeminiReader(stream_error)
+
+    def stream(
+        self, chat: ChatRequest, writer: Writer, id: str, created: int, framing: Framing, *, raw: bool
+    ) -> Stream:
+        return translated(self, chat, writer, framing)
+
+    def parse_reply(self, body: bytes) -> ChatReply:
+        return parse_reply(body, stream_error)
+
+    def pass_reply(
+        self, body: bytes, reply: ChatReply, chat: ChatRequest, id: str, created: int
+    ) -> bytes | None:
+        return None
+
+    def parse_error(
+        self, status: int, headers: Mapping[str, str], body: bytes, *, now: float
+    ) -> UpstreamError:
+        return parse_error(status, headers, body, now=now)
 
 
 class _Fault(msgspec.Struct):
@@ -113,7 +142,9 @@ def _classify(fault: _Fault, status: int, headers: Mapping[str, str], now: float
         # No servers for the model: all accounts are alike, so none of them is to rest.
         return UpstreamBusy(message, overloaded=True, retry_after=wait, scope="request")
     if status == 429 or (status == 400 and "quota" in message.lower()):
-        return UpstreamBusy(message, retry_after=SHORT_WAIT if wait is None else wait)
+        # Without details it is a soft limit, often of this host or of the client's identity:
+        # no time is named, so that another host is tried.
+        return UpstreamBusy(message, retry_after=SHORT_WAIT if wait is None and reason else wait)
     if status == 403:
         return UpstreamUnauthorized(_forbidden(message))
     if status in (408, 499) or status >= 500:
@@ -153,7 +184,7 @@ def _read(body: bytes) -> _Fault:
     """The error in ``body``; an empty `_Fault` for HTML, nothing, or anything else."""
     error = _error_object(body)
     if isinstance(error, str):
-        return _Fault(message=error[:LONGEST_MESSAGE])
+        return _Fault(message=error)
     if not isinstance(error, dict):
         return _Fault()
     fault = _Fault(message=_text(error.get("message")), metadata=_dict(error.get("metadata")))
@@ -172,7 +203,6 @@ def _read(body: bytes) -> _Fault:
             fault.metadata = _dict(detail.get("metadata"))
     fault.reason = fault.reason or _text(fault.metadata.get("reason"))
     _unwrap_claude(fault)
-    fault.message = fault.message[:LONGEST_MESSAGE]
     return fault
 
 

@@ -26,9 +26,13 @@ from ...events import (
     ToolResultBlock,
     ToolUseBlock,
 )
+from . import signatures
 
 SKIP_SIGNATURE = "skip_thought_signature_validator"
 """Accepted by Gemini 3 in place of a signature that is lost (history of another model)."""
+
+UNNUMBERED = "messages"
+"""The place of whatever stands in the messages of a client whose numbers are not ours."""
 
 PLACEHOLDER = "."
 """The user's turn where there is none: contents must begin with one."""
@@ -41,6 +45,9 @@ _NOT_CLAUDE_ID = re.compile(r"[^A-Za-z0-9_-]")
 _RESULT_MEDIA = {"image/png", "image/jpeg", "image/webp", "application/pdf", "text/plain"}
 # Blocks that have no place, or none where they stand.
 _KINDS: dict[type, str] = {
+    ImageBlock: "image",
+    DocumentBlock: "document",
+    AudioBlock: "input_audio",
     ThinkingBlock: "thinking",
     RedactedThinkingBlock: "redacted_thinking",
     ToolUseBlock: "tool_use",
@@ -79,7 +86,8 @@ class Contents:
         self.dropped: dict[str, None] = {}
 
     def add(self, message: Message, path: str) -> None:
-        """Read one message; ``path`` is its place in the request, for errors."""
+        """Read one message; ``path`` is its place in the request, for errors: `UNNUMBERED`
+        where the client counts its messages otherwise."""
         role = "model" if message.role == "assistant" else "user"
         if role != self._role:
             self._close()
@@ -88,7 +96,7 @@ class Contents:
             self._add_answer(message.content, path)
             return
         for index, block in enumerate(message.content):
-            place = f"{path}.content[{index}]"
+            place = _inside(path, index)
             if isinstance(block, ToolResultBlock):
                 self._add_result(block, place)
             else:
@@ -156,7 +164,7 @@ class Contents:
     def _add_answer(self, blocks: tuple[RequestBlock, ...], path: str) -> None:
         for index, block in enumerate(blocks):
             following = blocks[index + 1] if index + 1 < len(blocks) else None
-            place = f"{path}.content[{index}]"
+            place = _inside(path, index)
             if isinstance(block, ThinkingBlock):
                 self._add_thought(block, following)
             elif isinstance(block, ToolUseBlock):
@@ -166,15 +174,14 @@ class Contents:
                 self._parts += self._media(block, place)
 
     def _add_thought(self, block: ThinkingBlock, following: RequestBlock | None) -> None:
-        if not block.signature:
-            self.dropped["thinking"] = None
-        elif not block.thinking:
-            if not isinstance(following, ToolUseBlock):
-                self.dropped["thinking"] = None  # its signature belongs to nothing
-        else:
-            part = {"text": block.thinking, "thought": True}
-            if self._claude or not isinstance(following, ToolUseBlock):
-                part["thoughtSignature"] = block.signature
+        called = isinstance(following, ToolUseBlock)
+        signature = self._signature(block.signature)
+        if signature is None or not (block.thinking or called):
+            self.dropped["thinking"] = None  # unsigned, or its signature belongs to nothing
+        elif block.thinking:
+            part: Part = {"text": block.thinking, "thought": True}
+            if self._claude or not called:
+                part["thoughtSignature"] = signature
             self._parts.append(part)
 
     def _add_call(self, block: ToolUseBlock, previous: RequestBlock | None, place: str) -> None:
@@ -194,11 +201,20 @@ class Contents:
             and not (self._claude and previous.thinking)
         ):
             signature = previous.signature
-        if signature:
+        if (signature := self._signature(signature)) is not None:
             part["thoughtSignature"] = signature
         self._parts.append(part)
         self._calls.append(id)
         self._names[id] = block.name
+
+    def _signature(self, signature: str | None) -> str | None:
+        """``signature`` as this model takes it back; None, and a note, for another family's."""
+        if not signature:
+            return None
+        own = (signatures.for_claude if self._claude else signatures.for_gemini)(signature)
+        if own is None:
+            self.dropped["thinking"] = None
+        return own
 
     def _id(self, id: str) -> str:
         return _NOT_CLAUDE_ID.sub("_", id) if self._claude else id
@@ -218,7 +234,7 @@ class Contents:
         inside: list[Part] = []
         beside: list[Part] = []
         for index, content in enumerate(block.content):
-            for part in self._media(content, f"{place}.content[{index}]"):
+            for part in self._media(content, _inside(place, index)):
                 if "text" in part:
                     texts.append(part["text"])
                 elif self._fits_result(part):
@@ -250,11 +266,21 @@ class Contents:
                 return [self._file(block, block.media_type or "application/pdf", place)]
             case AudioBlock():
                 return [{"inlineData": {"mimeType": f"audio/{block.format}", "data": block.data}}]
-            case OtherBlock():
-                self.dropped[block.type] = None
             case _:
-                self.dropped[_KINDS[type(block)]] = None
+                self.leave_out(block, place)
         return []
+
+    def leave_out(self, block: RequestBlock, place: str) -> None:
+        """Note that ``block`` has no place. Raises `MalformedRequest` for a file, which is in a
+        store that only the client's own provider can read."""
+        kind = block.type if isinstance(block, OtherBlock) else _KINDS[type(block)]
+        if kind.endswith(".file_id"):
+            raise MalformedRequest(
+                f"{place}: a {kind.partition('.')[0]} by its file_id cannot go to this provider; "
+                "send its data as base64",
+                param=place,
+            )
+        self.dropped[kind] = None
 
     def _file(self, block: ImageBlock | DocumentBlock, media_type: str, place: str) -> Part:
         if block.data is not None:
@@ -267,6 +293,10 @@ class Contents:
         if block.media_type is not None:
             file["mimeType"] = block.media_type
         return {"fileData": file}
+
+
+def _inside(place: str, index: int) -> str:
+    return place if place == UNNUMBERED else f"{place}.content[{index}]"
 
 
 def tool_name(name: str, place: str, *, antigravity: bool) -> str:

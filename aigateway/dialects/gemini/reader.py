@@ -71,9 +71,10 @@ NULL = msgspec.Raw(b"null")
 NOTHING = {b"", b"null", b"false", b'""', b"{}"}
 
 
+# ``object``: what is merely told on costs no answer, whatever its type.
 class _FunctionCall(msgspec.Struct):
     name: str | None = None
-    id: str | None = None
+    id: object = None
     args: msgspec.Raw = NULL
     partialArgs: msgspec.Raw = NULL
     willContinue: bool | None = None
@@ -81,7 +82,7 @@ class _FunctionCall(msgspec.Struct):
 
 class _ExecutableCode(msgspec.Struct):
     code: str | None = None
-    language: str | None = None
+    language: object = None
 
 
 class _Part(msgspec.Struct):
@@ -99,7 +100,7 @@ class _Content(msgspec.Struct):
 class _Candidate(msgspec.Struct):
     content: _Content | None = None
     finishReason: str | None = None
-    index: int | None = None
+    index: object = None
 
 
 class _PromptFeedback(msgspec.Struct):
@@ -110,8 +111,8 @@ class _Chunk(msgspec.Struct):
     candidates: list[_Candidate] | None = None
     promptFeedback: _PromptFeedback | None = None
     usageMetadata: msgspec.Raw = NULL
-    modelVersion: str | None = None
-    responseId: str | None = None
+    modelVersion: object = None
+    responseId: object = None
     error: msgspec.Raw = NULL
 
 
@@ -133,9 +134,8 @@ class GeminiReader:
     ``Started`` waits for the first block, so that an answer that fails before it said
     anything has told nothing. ``make_id`` names the calls that come without an id (the
     Gemini API before version 3).
-    ``text_signature`` is the newest thought signature that stood on visible text, which
-    events have no place for. ``late_error`` is what went wrong after the finish reason;
-    the answer was whole by then.
+    A thought signature on visible text is left out: events have no place for it yet.
+    ``late_error`` is what went wrong after the finish reason; the answer was whole by then.
     """
 
     def __init__(self, classify: Classify, make_id: Callable[[], str] = _tool_id) -> None:
@@ -153,7 +153,6 @@ class GeminiReader:
         self._ids: set[str] = set()
         self._finish = ""
         self._blocked = False
-        self.text_signature: str | None = None
         self.late_error: UpstreamError | None = None
 
     @property
@@ -193,13 +192,13 @@ class GeminiReader:
         events: list[Event] = []
         if chunk.usageMetadata != NULL:
             self._tally.add(chunk.usageMetadata)
-        if not self._id and chunk.responseId:
+        if not self._id and isinstance(chunk.responseId, str):
             self._id = chunk.responseId
-        if not self._model and chunk.modelVersion:
+        if not self._model and isinstance(chunk.modelVersion, str):
             self._model = chunk.modelVersion
         if chunk.candidates:
             for candidate in chunk.candidates:
-                if candidate.index:
+                if isinstance(candidate.index, int) and candidate.index:
                     continue  # candidateCount > 1: only the first has a place in an answer
                 if candidate.content is not None and candidate.content.parts:
                     for part in candidate.content.parts:
@@ -224,19 +223,16 @@ class GeminiReader:
                 self._sign(part.thoughtSignature, events)
         elif part.text:
             self._text(part.text, events)
-            self.text_signature = part.thoughtSignature or self.text_signature
         elif part.executableCode is not None and part.executableCode.code:
             code = part.executableCode
-            language = (code.language or "").lower()
+            language = code.language.lower() if isinstance(code.language, str) else ""
             self._text(f"\n```{language}\n{code.code}\n```\n", events)
-            self.text_signature = part.thoughtSignature or self.text_signature
-        elif part.thoughtSignature and part.text is not None:
+        elif (
+            part.thoughtSignature and part.text is not None and self._block == "thinking" and not self._signed
+        ):
             # Empty text that carries a signature, mostly with STOP: it signs what was thought
             # just now, or else the visible text.
-            if self._block == "thinking" and not self._signed:
-                self._sign(part.thoughtSignature, events)
-            else:
-                self.text_signature = part.thoughtSignature
+            self._sign(part.thoughtSignature, events)
 
     def _text(self, text: str, events: list[Event]) -> None:
         if self._block != "text":
@@ -272,7 +268,9 @@ class GeminiReader:
         if self._block:
             self._close(events)
         self._start(events)
-        id = call.id if call.id and call.id not in self._ids else self._make_id()
+        id = call.id
+        if not isinstance(id, str) or not id or id in self._ids:
+            id = self._make_id()
         self._ids.add(id)
         events += (
             BlockStarted("tool_use", id, call.name),

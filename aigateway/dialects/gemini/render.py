@@ -13,11 +13,9 @@ from ...errors import MalformedRequest
 from ...events import ChatRequest, Message, TextBlock
 from ..fields import spelling
 from . import schema, thinking
-from .contents import PLACEHOLDER, Contents, generation, tool_name
+from .contents import PLACEHOLDER, UNNUMBERED, Contents, generation, tool_name
 
 MOST_STOPS = 5
-MOST_OUTPUT = 65536
-"""The longest answer of Gemini 2.5 and later; more is refused, not shortened."""
 
 _MODES = {"auto": "AUTO", "any": "ANY", "tool": "ANY", "none": "NONE"}
 
@@ -73,20 +71,28 @@ class _Rendering:
         """The turns, and whether thinking may be on. Later system messages go to ``system``,
         except a Claude client's, which mean something at their place."""
         chat = self._chat
-        messages = list(enumerate(chat.messages))
-        if chat.dialect != "claude":
-            for _, message in messages:
-                if message.role == "system":
-                    system += _texts(message)
-            messages = [(index, message) for index, message in messages if message.role != "system"]
-            # Gemini continues no answer: the last word has to be the user's.
-            while messages and messages[-1][1].role == "assistant":
-                self._dropped[f"messages[{messages.pop()[0]}]"] = None
         contents = Contents(self._model, antigravity=self._antigravity)
-        for index, message in messages:
+        # Only Claude's messages are numbered as ours are.
+        numbered = chat.dialect == "claude"
+        messages = [
+            (message, f"messages[{index}]" if numbered else UNNUMBERED)
+            for index, message in enumerate(chat.messages)
+        ]
+        if not numbered:
+            for message, place in messages:
+                if message.role == "system":
+                    system += _texts(message, contents, place)
+            messages = [(message, place) for message, place in messages if message.role != "system"]
+            # Gemini continues no answer: the last word has to be the user's.
+            end = 0
+            while messages and messages[-1][0].role == "assistant":
+                messages.pop()
+                end -= 1
+                self._dropped[f"messages[{end}]"] = None
+        for message, place in messages:
             if message.role != "system":
-                contents.add(message, f"messages[{index}]")
-            elif texts := _texts(message):
+                contents.add(message, place)
+            elif texts := _texts(message, contents, place):
                 contents.add_text("<system>\n" + "\n\n".join(texts) + "\n</system>")
         finished = contents.finished()
         self._dropped.update(contents.dropped)
@@ -103,12 +109,18 @@ class _Rendering:
 
     def _declarations(self) -> list[dict[str, Any]]:
         declarations = []
+        room = schema.MAX_COST
         for index, tool in enumerate(self._chat.tools):
             name = tool_name(tool.name, f"tools[{index}].name", antigravity=self._antigravity)
             declaration: dict[str, Any] = {"name": name}
             if tool.description:
                 declaration["description"] = tool.description
-            parameters = schema.clean(tool.input_schema, antigravity=self._antigravity)
+            parameters: object = None
+            if room > 0:
+                parameters, cost = schema.declared(tool.input_schema, antigravity=self._antigravity)
+                room -= cost
+            else:
+                self._dropped["tools.input_schema"] = None
             if parameters is None and self._claude:
                 parameters = schema.PLACEHOLDER
             if parameters is not None:
@@ -146,8 +158,11 @@ class _Rendering:
             self._drop(field)
         config: dict[str, Any] = {}
         if plan.max_tokens is not None:
-            most = plan.max_tokens if self._claude else min(plan.max_tokens, MOST_OUTPUT)
-            config["maxOutputTokens"] = max(most, 1)  # a Claude client's 0 only warms its cache
+            most = thinking.family_of(self._model).most_output
+            if chat.max_tokens is not None and chat.max_tokens > most:
+                self._drop("max_tokens")
+            # A Claude client's 0 only warms its cache.
+            config["maxOutputTokens"] = max(min(plan.max_tokens, most), 1)
         self._sample(config, thinks=plan.config is not None)
         if chat.stop:
             config["stopSequences"] = list(chat.stop[:MOST_STOPS])
@@ -199,5 +214,12 @@ class _Rendering:
                 config["responseJsonSchema"] = form.schema
 
 
-def _texts(message: Message) -> list[str]:
-    return [block.text for block in message.content if isinstance(block, TextBlock) and block.text]
+def _texts(message: Message, contents: Contents, place: str) -> list[str]:
+    """The texts of a system message, which holds nothing else here."""
+    texts = []
+    for block in message.content:
+        if not isinstance(block, TextBlock):
+            contents.leave_out(block, place)
+        elif block.text:
+            texts.append(block.text)
+    return texts

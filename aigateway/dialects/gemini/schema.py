@@ -7,9 +7,9 @@ property's name is never taken for a keyword, whatever it is called.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 import msgspec
@@ -27,6 +27,13 @@ PLACEHOLDER: dict[str, object] = {
 MAX_DEPTH = 32
 MAX_INLINED = 64 * 1024
 """How much JSON text references may add to one schema; beyond it they stay unresolved."""
+
+MAX_COST = 20_000
+"""How many objects are visited, for one schema and for all tools of a request together
+(inlined text counts as an object for each 32 bytes); what comes after is not described."""
+
+MAX_CACHED = 16 * 1024
+"""The JSON text of a schema that is kept, cleaned, for the next request with it."""
 
 MAX_ENUM_HINT = 200
 
@@ -54,21 +61,47 @@ _HINTS = ("exclusiveMinimum", "exclusiveMaximum", "multipleOf", "uniqueItems")
 Schema = dict[str, Any]
 
 
+class Declared(NamedTuple):
+    """A tool's ``parameters`` as JSON, None where there are none to declare; ``cost`` is how
+    much of a request's `MAX_COST` it took, as much again when it comes from the cache."""
+
+    parameters: msgspec.Raw | None
+    cost: int
+
+
+def declared(schema: dict[str, object] | None, *, antigravity: bool) -> Declared:
+    """`clean`, for a request's tools: a conversation sends the same ones at every turn."""
+    if not schema:
+        return Declared(None, 1)
+    text = msgspec.json.encode(schema)
+    if len(text) > MAX_CACHED:
+        return _declare(schema, antigravity)
+    return _declare_text(text, antigravity)
+
+
+@lru_cache(256)
+def _declare_text(text: bytes, antigravity: bool) -> Declared:
+    return _declare(msgspec.json.decode(text), antigravity)
+
+
+def _declare(schema: dict[str, object], antigravity: bool) -> Declared:
+    cleaning = _Cleaning(schema, antigravity)
+    parameters = cleaning.parameters()
+    return Declared(msgspec.Raw(msgspec.json.encode(parameters)) if parameters else None, cleaning.cost)
+
+
 def clean(schema: dict[str, object] | None, *, antigravity: bool) -> dict[str, object] | None:
     """The ``parameters`` for a tool with this ``input_schema``; None where there are none to
     declare. On Antigravity a choice of types is narrowed to one."""
-    if not schema:
-        return None
-    result = simplify(schema, antigravity=antigravity)
-    while "anyOf" in result:
-        result = _best(result["anyOf"])
-    result.pop("nullable", None)
-    return result if result.get("properties") else None
+    return _Cleaning(schema, antigravity).parameters() if schema else None
 
 
 def simplify(schema: dict[str, object], *, antigravity: bool) -> Schema:
     """``schema`` without what Gemini refuses, whatever type it has: for structured output."""
-    return _Cleaning(schema, antigravity).node(schema, frozenset(), 0) or dict(_NULL)
+    result = _Cleaning(schema, antigravity).root()
+    if antigravity and "anyOf" in result:
+        _merge(result, _best(result.pop("anyOf")))
+    return result
 
 
 class _Cleaning:
@@ -79,18 +112,32 @@ class _Cleaning:
         self._root = root
         self._antigravity = antigravity
         self._room = MAX_INLINED
+        self.cost = 0
+
+    def parameters(self) -> Schema | None:
+        """The root as the parameters of a tool, which are always one object."""
+        result = self.root()
+        if "anyOf" in result:
+            result = _folded(result["anyOf"])
+        result.pop("nullable", None)
+        return result if result.get("properties") else None
+
+    def root(self) -> Schema:
+        """The root, a choice even on Antigravity: what becomes of that depends on its use."""
+        return self.node(self._root, frozenset(), 0) or dict(_NULL)
 
     def node(self, schema: object, followed: frozenset[str], depth: int) -> Schema | None:
         """None for a schema that only null, or nothing, satisfies."""
         if schema is False:
             return None
-        if depth > MAX_DEPTH:
-            return {"type": "object", "description": "(nested too deeply to be described)"}
+        if depth > MAX_DEPTH or self.cost > MAX_COST:
+            return {"type": "object", "description": "(too deep or too much to be described)"}
         partial = self._partial(schema if isinstance(schema, dict) else {}, followed, depth)
         return None if partial.get("type") == "null" else _finished(partial)
 
     def _partial(self, schema: Schema, followed: frozenset[str], depth: int) -> Schema:
-        if depth > MAX_DEPTH:
+        self.cost += 1
+        if depth > MAX_DEPTH or self.cost > MAX_COST:
             return {}
         reference = schema.get("$ref")
         if isinstance(reference, str):
@@ -135,7 +182,9 @@ class _Cleaning:
                 target = target.get(step) if isinstance(target, dict) else None
         if not isinstance(target, dict):
             return None
-        self._room -= max(len(msgspec.json.encode(target)), 32)
+        size = max(len(msgspec.json.encode(target)), 32)
+        self._room -= size
+        self.cost += size // 32
         return target if self._room >= 0 else None
 
     # --------------------------------------------------- one object's keywords
@@ -199,7 +248,9 @@ class _Cleaning:
                 for name, value in properties.items()
                 if value is not False
             }
-        items = schema.get("items", schema.get("prefixItems"))
+        items = schema.get("items")
+        if tuple_of := _list(schema.get("prefixItems")):
+            items = [*tuple_of, items] if isinstance(items, dict) else tuple_of
         if isinstance(items, list):
             items = {"anyOf": items}  # a tuple
         if items is not None:
@@ -217,8 +268,8 @@ class _Cleaning:
             self._partial(branch, followed, depth + 1) for branch in branches if isinstance(branch, dict)
         ]
         if result.get("type", "object") == "object":
-            for partial in partials:
-                _merge(result, {"properties": partial.get("properties", {})})
+            for one in _objects(partials):
+                _merge(result, {"properties": one["properties"]})
         elif result["type"] == "string" and partials and all("enum" in partial for partial in partials):
             _merge(result, {"enum": [name for partial in partials for name in partial["enum"]]})
 
@@ -237,7 +288,7 @@ class _Cleaning:
         elif all("enum" in choice for choice in choices):
             names = (name for choice in choices for name in choice["enum"])
             _merge(result, {"type": "string", "enum": list(dict.fromkeys(names))})
-        elif len(choices) == 1 or self._antigravity:
+        elif len(choices) == 1 or (self._antigravity and depth > 0):
             _merge(result, _best(choices))
         else:
             result["anyOf"] = choices
@@ -292,6 +343,29 @@ def _merge(result: Schema, other: Schema) -> None:
             result.setdefault(key, value)
 
 
+def _objects(choices: Iterable[Schema]) -> Iterator[Schema]:
+    """Those with properties, choices within choices included."""
+    for choice in choices:
+        if "properties" in choice:
+            yield choice
+        else:
+            yield from _objects(choice.get("anyOf", ()))
+
+
+def _folded(choices: list[Schema]) -> Schema:
+    """One object with the properties of all: required are those that every one requires."""
+    result: Schema = {"type": "object"}
+    required: dict[str, int] = {}
+    objects = list(_objects(choices))
+    for one in objects:
+        _merge(result, {"properties": dict(one["properties"])})
+        for name in one.get("required", ()):
+            required[name] = required.get(name, 0) + 1
+    if common := [name for name, count in required.items() if count == len(objects)]:
+        result["required"] = common
+    return result
+
+
 def _best(choices: Iterable[Schema]) -> Schema:
     """The choice that says most: an object, else an array, else a scalar."""
     ranks = {"object": 0, "array": 1}
@@ -344,7 +418,7 @@ def _count(value: object) -> int | None:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and -(2**63) <= value <= 2**63
 
 
 def _list(value: object) -> list[Any]:

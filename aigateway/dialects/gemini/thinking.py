@@ -1,4 +1,4 @@
-"""How much a model is to think: what each family takes, in one table.
+"""How much a model is to think and to say: what each family takes, in one table.
 
 A client says it as an effort, as a budget in tokens, or as on and off; Gemini 2.5 and
 Claude on Antigravity take a budget, Gemini 3 a level, never both.
@@ -17,6 +17,8 @@ EFFORTS = ("minimal", "low", "medium", "high", "xhigh", "max")
 BUDGETS = {"minimal": 512, "low": 1024, "medium": 8192, "high": 24576, "xhigh": 32768, "max": 1 << 20}
 """Tokens for an effort, before the family's own limits."""
 
+KNOWN_EFFORTS = {*EFFORTS, "none", "auto"}
+
 ANSWER_TOKENS = 8192
 """What is left for the answer where a client names no ``max_tokens`` but a budget must be
 below one."""
@@ -25,7 +27,8 @@ below one."""
 class Family(msgspec.Struct, frozen=True):
     """``levels`` from the lowest up, or a budget between ``least`` and ``most``; with neither
     there is nothing to set. ``off``: thinking can be turned off. ``fixed``: how much is part
-    of the model's name, and only whether the thoughts are shown is left to say."""
+    of the model's name, and only whether the thoughts are shown is left to say.
+    ``most_output``: the longest answer in tokens; Gemini refuses more, instead of shortening."""
 
     names: re.Pattern[str]
     levels: tuple[str, ...] = ()
@@ -33,6 +36,7 @@ class Family(msgspec.Struct, frozen=True):
     most: int = 0
     off: bool = False
     fixed: bool = False
+    most_output: int = 65536
 
 
 def _family(
@@ -42,16 +46,18 @@ def _family(
     budget: tuple[int, int] = (0, 0),
     off: bool = False,
     fixed: bool = False,
+    most_output: int = 65536,
 ) -> Family:
-    return Family(re.compile(names), tuple(levels.split()), budget[0], budget[1], off, fixed)
+    return Family(re.compile(names), tuple(levels.split()), budget[0], budget[1], off, fixed, most_output)
 
 
 FAMILIES = (  # the first whose pattern matches the start of the name
-    _family("claude-", budget=(1024, 32768), off=True),
+    _family("claude-", budget=(1024, 32768), off=True, most_output=1 << 31),  # it says so itself
     _family(r"gemini-2\.5-pro", budget=(128, 32768)),
     _family(r"gemini-2\.5-flash-lite", budget=(512, 24576), off=True),
     _family(r"gemini-2\.5-flash(?!-image)", budget=(1, 24576), off=True),
-    _family(r"gemini-[12][.-]"),
+    _family(r"gemini-2\.5-", most_output=32768),  # images
+    _family(r"gemini-[12][.-]", most_output=8192),
     _family(r"gemini-.*-(?:low|medium|high)$", fixed=True),  # Antigravity
     _family(r"gemini-(?:[0-9.]+-)?pro", levels="low medium high"),
     _family(r"gemini-3\.[7-9]-flash", levels="low medium high"),
@@ -76,6 +82,9 @@ def family_of(model: str) -> Family:
 
 def plan(chat: ChatRequest, model: str) -> Plan:
     """What to ask of ``model`` for what ``chat`` asks."""
+    if chat.effort is not None and chat.effort not in KNOWN_EFFORTS:
+        rest = plan(msgspec.structs.replace(chat, effort=None), model)
+        return rest._replace(dropped=(*rest.dropped, "effort"))
     family = family_of(model)
     mode = chat.thinking.mode if chat.thinking is not None else None
     asked = (("thinking",) if mode is not None else ()) + (("effort",) if chat.effort is not None else ())
