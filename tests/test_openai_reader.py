@@ -296,12 +296,56 @@ class Calls(unittest.TestCase):
         )
         self.assertEqual(got.content, (ToolUseBlock("a", "f", "{}"), TextBlock("x")))
 
-    def test_broken_off_by_text(self) -> None:
-        """Arguments that go on after text broke the call off cannot be told: the stream is garbled."""
-        error = failure(
-            chunk(call(0, "a", "f", '{"x"')), chunk({"content": "x"}), chunk(call(0, None, None, ":1}"))
+    def test_text_between_the_pieces(self) -> None:
+        """What comes between the pieces of a call's arguments waits until they are whole."""
+        for between, block in (
+            ({"content": "hm"}, TextBlock("hm")),
+            ({"reasoning_content": "hm"}, ThinkingBlock("hm")),
+        ):
+            got = reply(
+                chunk(call(0, "a", "f", "")),
+                chunk(between),
+                chunk(call(0, None, None, '{"x": ')),
+                chunk(call(0, None, None, "1}")),
+                chunk(finish="tool_calls"),
+            )
+            self.assertEqual(got.content, (ToolUseBlock("a", "f", '{"x": 1}'), block))
+        got = reply(
+            chunk(call(0, "a", "f", '{"x"')),
+            chunk(call(1, "b", "g", '{"y"')),
+            chunk({"content": "hm"}),
+            chunk(call(0, None, None, ":1}")),
+            chunk(call(1, None, None, ":2}")),
+            chunk(finish="tool_calls"),
         )
-        self.assertIsInstance(error, UpstreamGarbled)
+        self.assertEqual(
+            got.content,
+            (ToolUseBlock("a", "f", '{"x":1}'), TextBlock("hm"), ToolUseBlock("b", "g", '{"y":2}')),
+        )
+
+    def test_repeated_while_open(self) -> None:
+        """A whole call that is sent again is not told again, whether or not something came between."""
+        self.assertEqual(
+            self.calls(call(0, "a", "f", '{"x":1}'), call(0, "a", "f", '{"x":1}')), [("a", "f", '{"x":1}')]
+        )
+
+    def test_custom_tools(self) -> None:
+        """A custom tool's text is the one field of its input."""
+        pieces: list[dict[str, Any]] = [
+            {"index": 0, "id": "c", "type": "custom", "custom": {"name": "run", "input": ""}},
+            {"index": 0, "custom": {"input": 'say "'}},
+            {"index": 0, "custom": {"input": 'hi"'}},
+        ]
+        got = self.calls(*[{"tool_calls": [piece]} for piece in pieces])
+        self.assertEqual(got, [("c", "run", '{"input":"say \\"hi\\""}')])
+        one = {"id": "c", "type": "custom", "custom": {"name": "run", "input": "hi"}}
+        self.assertEqual(whole({"tool_calls": [one]}).content, (ToolUseBlock("c", "run", '{"input":"hi"}'),))
+
+    def test_many_calls(self) -> None:
+        """More calls than anybody makes are no answer; as many as that take no time to speak of."""
+        many = [chunk(call(number, f"c{number}", "f", "{}")) for number in range(1025)]
+        self.assertEqual(len(reply(*many[:-1], DONE).content), 1024)
+        self.assertIsInstance(failure(*many), UpstreamGarbled)
 
     def test_without_a_name(self) -> None:
         """A call without a name is no call, and the answer is garbled."""
@@ -432,10 +476,46 @@ class Faults(unittest.TestCase):
         """What is no chunk fails the stream as garbled: HTML, broken JSON, wrong types, bad UTF-8."""
         for data in (
             *(b"<html>", b"{", b'{"choices":[{"delta":{"content":1}}]}', b'{"choices":{}}', b"[]", b"null"),
-            *(b'{"choices":[{"delta":{"content":"\xff"}}]}', b'{"x":' * 100_000, b'{"id":"\\ud800"}'),
+            *(b'{"choices":[{"delta":{"content":"\xff"}}]}', b'{"x":' * 100_000),
         ):
             with self.subTest(data[:40]):
                 self.assertIsInstance(failure(Frame(data)), UpstreamGarbled)
+
+    def test_half_a_surrogate_pair(self) -> None:
+        """Half a pair is U+FFFD, a whole one and an escaped backslash are what they are."""
+        data = (
+            b'{"choices":[{"delta":{"content":"a\\ud83d \\uD83D\\uDE00 \\\\ud83d"},"finish_reason":"stop"}]}'
+        )
+        self.assertEqual(reply(Frame(data)).content, (TextBlock("a\ufffd \U0001f600 \\ud83d"),))
+        self.assertEqual(
+            parse_reply(data.replace(b"delta", b"message"), OpenAI().classify).content,
+            (TextBlock("a\ufffd \U0001f600 \\ud83d"),),
+        )
+
+    def test_odd_details(self) -> None:
+        """What is merely reported may have any type; the answer is told."""
+        for fields in ({"id": 5}, {"created": "1"}, {"object": 1}, {"success": "true"}, {"x_groq": "x"}):
+            self.assertEqual(
+                reply(chunk({"content": "x"}, finish="stop") | fields).content, (TextBlock("x"),)
+            )
+        for odd in (
+            {"role": 1},
+            {"refusal": False},
+            {"reasoning": {"a": 1}},
+            {"reasoning_details": [{"summary": ["a"]}]},
+            {"reasoning_details": "x"},
+        ):
+            with self.subTest(odd):
+                self.assertEqual(
+                    reply(chunk({"content": "x", **odd}, finish="stop")).content, (TextBlock("x"),)
+                )
+        self.assertEqual(
+            reply(chunk({"reasoning": {"a": 1}, "thinking": "hm"}, finish="stop")).content,
+            (ThinkingBlock("hm"),),
+        )
+        delta = call(0, "a", "f", "{}")
+        delta["tool_calls"][0] |= {"index": "0", "extra_content": "x"}
+        self.assertEqual(reply(chunk(delta), chunk(finish="stop")).content, (ToolUseBlock("a", "f", "{}"),))
 
     def test_blank_data(self) -> None:
         """An event with nothing in it is nothing."""
@@ -460,7 +540,7 @@ class Faults(unittest.TestCase):
 
     def test_no_error(self) -> None:
         """An error field that holds nothing is none."""
-        nothings: list[Any] = [None, "", {}, False]
+        nothings: list[Any] = [None, "", {}, False, 0, []]
         for nothing in nothings:
             self.assertEqual(
                 reply(chunk({"content": "x"}, finish="stop", error=nothing)).stop_reason, "end_turn"
@@ -542,7 +622,7 @@ class UsageTold(unittest.TestCase):
             Usage(6, 5, 4),
         )
         over = {"prompt_tokens": 1, "completion_tokens": 5, "prompt_tokens_details": details}
-        self.assertEqual(self.usage(over), Usage(0, 5, 4, 3))
+        self.assertEqual(self.usage(over), Usage(1, 5))  # more than the whole prompt is not believed
 
     def test_reasoning(self) -> None:
         """Reasoning is part of the output, also where the server counts it apart (xAI)."""
@@ -567,19 +647,18 @@ class UsageTold(unittest.TestCase):
         self.assertEqual(self.usage(first, first), Usage(3, 1, 2))
 
     def test_no_counts(self) -> None:
-        """What is no count is passed over whole, and keeps nothing else from being told."""
+        """What is no count is passed over, and keeps nothing else from being told."""
         good = {"prompt_tokens": 5, "completion_tokens": 1}
         bads: list[Any] = [
-            *(
-                {"prompt_tokens": -1, "completion_tokens": 9},
-                {"prompt_tokens": 10**12, "completion_tokens": 9},
-            ),
-            *({"prompt_tokens": "5", "completion_tokens": 9}, {"prompt_tokens": 5.5, "completion_tokens": 9}),
-            *([], "x", {"completion_tokens": 9, "completion_tokens_details": {"reasoning_tokens": -3}}),
+            *({"prompt_tokens": bad, "completion_tokens": 9} for bad in (-1, 10**12, "5", 5.5, True)),
+            {"completion_tokens": 9, "completion_tokens_details": {"reasoning_tokens": -3}},
+            *({"completion_tokens": 9, "prompt_tokens_details": bad} for bad in ([], "x", 7, None)),
         ]
         for bad in bads:
             with self.subTest(bad):
-                self.assertEqual(self.usage(good, bad), Usage(5, 1))
+                self.assertEqual(self.usage(good, bad), Usage(5, 9))
+        for nothing in ([], "x"):
+            self.assertEqual(self.usage(good, nothing), Usage(5, 1))
 
     def test_in_other_places(self) -> None:
         """Usage is found in Groq's own field, and in the choice."""
@@ -686,6 +765,9 @@ class Whole(unittest.TestCase):
             (b"{", UpstreamGarbled),
             (b'{"choices":[{"message":{"content":1}}]}', UpstreamGarbled),
             (b'{"a":' * 100_000, UpstreamGarbled),
+            (b'{"choices":[{"index":0,"text":"x","finish_reason":"stop"}]}', UpstreamGarbled),
+            (b'{"choices":[{"message":null}]}', UpstreamGarbled),
+            (b'{"choices":[{"index":1,"message":{"content":"x"}}]}', UpstreamGarbled),
             (b"{}", UpstreamFailed),
             (b'{"choices":[]}', UpstreamFailed),
             (b'{"error":{"message":"x","code":429}}', UpstreamBusy),

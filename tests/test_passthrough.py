@@ -294,6 +294,149 @@ class MendingTests(SynchronousTestCase):
         self.assertEqual(stream.feed(frames), frames)
         self.assertTrue(stream.ended)
 
+    def failed(self, *frames: bytes) -> Any:
+        out, stream = run(b"".join(frames), usage=False)
+        self.assertNotIn(b"[DONE]", out)
+        return stream.failure
+
+    def test_unreadable_unknown_fields(self) -> None:
+        """A part that nobody reads, and nobody can, fails the stream and raises nothing."""
+        for bad in (b"1e999", b"1" * 5000, b'"\xff"', b"[" * 100_000 + b"]" * 100_000):
+            frame = chunk(delta={"content": "x"}, junk=7, id="other").replace(b'"junk":7', b'"junk":' + bad)
+            with self.subTest(bad[:9]):
+                self.assertIsInstance(
+                    self.failed(ROLE, chunk(delta={"content": "a"}), frame), UpstreamGarbled
+                )
+
+    def test_failed_is_not_ended_well(self) -> None:
+        """A stream that fails in its last chunk gets no [DONE]; one that had finished stays whole."""
+        bad = chunk(delta={"content": "x"}, junk="@").replace(b"@", b"\xff")
+        self.assertIsInstance(self.failed(ROLE, bad, DONE), UpstreamGarbled)
+        out, stream = run(ROLE + chunk(delta={"content": "x"}) + STOP + bad + DONE, usage=False)
+        self.assertEqual(check(out, usage=False)["stop"], "stop")
+        self.assertIsInstance(stream.late_error, UpstreamGarbled)
+
+    def test_custom_tools(self) -> None:
+        """A custom tool's call goes on as it came."""
+        first = {"index": 0, "id": "c", "type": "custom", "custom": {"name": "run", "input": ""}}
+        frames = [
+            ROLE,
+            chunk(delta={"tool_calls": [first]}),
+            chunk(delta={"tool_calls": [{"index": 0, "custom": {"input": "ls"}}]}),
+            chunk(finish_reason="tool_calls"),
+            DONE,
+        ]
+        self.assertEqual(run(b"".join(frames), usage=False)[0], b"".join(frames))
+
+    def test_unknown_fields_of_a_call(self) -> None:
+        """A clean call is not written anew, and a mended one keeps what nobody knows."""
+        first = {
+            "index": 0,
+            "id": "c",
+            "type": "function",
+            "function": {"name": "f", "arguments": ""},
+            "x": 1,
+        }
+        frame = chunk(delta={"tool_calls": [first]})
+        self.assertIn(frame, run(ROLE + frame + STOP + DONE, usage=False)[0])
+        self.assertIn(
+            b'"x":1', run(ROLE + frame.replace(b'"index":0,"id"', b'"id"') + STOP + DONE, usage=False)[0]
+        )
+
+    def test_name_after_arguments(self) -> None:
+        """A call is shown once its name is known, with all that came before it."""
+        pieces: list[dict[str, Any]] = [
+            {"index": 0, "function": {"arguments": '{"x"'}},
+            {"index": 0, "function": {"arguments": ":"}},
+            {"index": 0, "id": "c", "function": {"name": "f", "arguments": "1"}},
+            {"index": 0, "function": {"arguments": "}"}},
+        ]
+        told = self.passed(ROLE, *[chunk(delta={"tool_calls": [piece]}) for piece in pieces], STOP, DONE)
+        self.assertEqual(told["calls"], [["f", '{"x":1}']])
+
+    def test_calls_under_one_index(self) -> None:
+        """A second call under the first one's index gets the pieces that follow it, here as in the hub."""
+        pieces: list[dict[str, Any]] = [
+            {"index": 0, "id": "a", "function": {"name": "f", "arguments": "{}"}},
+            {"index": 0, "id": "b", "function": {"name": "g", "arguments": ""}},
+            {"index": 0, "function": {"arguments": '{"y":2}'}},
+        ]
+        frames = ROLE + b"".join(chunk(delta={"tool_calls": [piece]}) for piece in pieces) + STOP + DONE
+        for answer in ("", "hub"):
+            told = check(run(frames, usage=False, answer=answer)[0], usage=False)
+            self.assertEqual(told["calls"], [["f", "{}"], ["g", '{"y":2}']])
+
+    def test_text_between_pieces(self) -> None:
+        """Text between the pieces of a call goes on where it stands."""
+        first = {"index": 0, "id": "c", "type": "function", "function": {"name": "f", "arguments": '{"x": '}}
+        rest = {"index": 0, "function": {"arguments": "1}"}}
+        frames = [
+            ROLE,
+            chunk(delta={"tool_calls": [first]}),
+            chunk(delta={"content": "hm"}),
+            chunk(delta={"tool_calls": [rest]}),
+            chunk(finish_reason="tool_calls"),
+            DONE,
+        ]
+        self.assertEqual(run(b"".join(frames), usage=False)[0], b"".join(frames))
+
+    def test_cut_in_a_further_choice(self) -> None:
+        """An answer whose second choice was cut is cut, unless the server says that it is over."""
+        second = chunk(choices=[{"index": 1, "delta": {"role": "assistant", "content": "half"}}])
+        frames = ROLE, chunk(delta={"content": "x"}), second, STOP
+        self.assertIsInstance(self.failed(*frames), UpstreamTruncated)
+        self.assertEqual(self.passed(*frames, DONE)["stop"], "stop")
+
+    def test_content_after_the_finish(self) -> None:
+        """The finish is the last that a choice says, whatever the server says after it."""
+        late = chunk(delta={"content": "y"})
+        for finish in (STOP, chunk(delta={"content": "x"}, finish_reason="length")):
+            out, _ = run(ROLE + chunk(delta={"content": "w"}) + finish + late + DONE, usage=False)
+            chunks = [json.loads(block[6:]) for block in out.decode().split("\n\n")[:-2]]
+            self.assertIsNotNone(chunks[-1]["choices"][0]["finish_reason"])
+            self.assertEqual(chunks[-2]["choices"][0]["delta"], {"content": "y"})
+            self.assertEqual(check(out, usage=False)["text"], "wy" if finish is STOP else "wxy")
+
+    def test_call_after_the_finish(self) -> None:
+        """A call that comes after ``stop`` makes it ``tool_calls``."""
+        late = {"index": 0, "id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+        told = self.passed(
+            ROLE, chunk(delta={"content": "x"}), STOP, chunk(delta={"tool_calls": [late]}), DONE
+        )
+        self.assertEqual((told["stop"], told["calls"]), ("tool_calls", [["f", "{}"]]))
+
+    def test_little_is_held(self) -> None:
+        """Before the first word one chunk is kept, however many come; too much of it is no answer."""
+        asked = chat(False)
+        stream = KINDS["openai"].stream(
+            asked, OpenAIWriter(asked, "req_1", 1), "req_1", 1, Framing(), raw=False
+        )
+        for _ in range(100):
+            self.assertEqual(stream.feed(ROLE), b"")
+        self.assertEqual(stream.feed(chunk(delta={"content": "x"})), ROLE + chunk(delta={"content": "x"}))
+        self.assertIsInstance(self.failed(*[chunk(delta={"odd": "x" * 4000})] * 300), UpstreamGarbled)
+
+    def test_missing_index(self) -> None:
+        """A choice without an index, or with one in words, gets it."""
+        for odd in (b"", b'"index":null,', b'"index":"0",'):
+            frame = chunk(delta={"content": "x"}).replace(b'"index":0,', odd)
+            out, _ = run(ROLE + chunk(delta={"content": "x"}) + frame + STOP + DONE, usage=False)
+            self.assertEqual(out.count(b'"index":0'), 4)
+
+    def test_half_a_surrogate_pair(self) -> None:
+        """Half a pair is U+FFFD, in what is read and in what is not."""
+        half = chunk(delta={"content": "@"}).replace(b"@", b"\\ud83d")
+        unread = chunk(delta={"content": "x"}, junk="@", id="other").replace(b"@", b"\\ud83d")
+        out, _ = run(ROLE + chunk(delta={"content": "x"}) + half + unread + STOP + DONE, usage=False)
+        self.assertEqual(check(out, usage=False)["text"], "x\ufffdx")
+        self.assertNotIn(b"\\ud83d", out)
+
+    def test_reasoning_is_verbatim(self) -> None:
+        """Thinking goes on as it came, without a content beside it."""
+        frame = chunk(delta={"reasoning_content": "hm", "odd": 1e2}).replace(b"100.0", b"1e2")
+        out, _ = run(ROLE + chunk(delta={"content": "x"}) + frame + STOP + DONE, usage=False)
+        self.assertIn(frame, out)
+
 
 class WholeTests(SynchronousTestCase):
     """Whole answers, not streamed."""
@@ -321,3 +464,28 @@ class WholeTests(SynchronousTestCase):
         self.assertEqual(value["choices"][0]["finish_reason"], "tool_calls")
         self.assertEqual(value["choices"][0]["message"]["tool_calls"][0]["function"]["arguments"], '{"a":1}')
         self.assertIn("total_tokens", value["usage"])
+
+    def test_unreadable(self) -> None:
+        """What cannot be read is refused, wherever it stands, and nothing else is raised."""
+        kind = KINDS["openai"]
+        body = next((FIXTURES / "openai").glob("tool-choice-*[!t].json")).read_bytes()
+        body = json.dumps(json.loads(body) | {"fp": 7}).encode()
+        reply = kind.parse_reply(body)
+        for bad in (b'"\xff"', b"1e999", b"[" * 100_000 + b"]" * 100_000):
+            with self.subTest(bad[:9]), self.assertRaises(UpstreamGarbled):
+                kind.pass_reply(body.replace(b'"fp": 7', b'"fp": ' + bad), reply, chat(False), "req_1", 1)
+
+    def test_calls_without_a_function(self) -> None:
+        """Custom calls, and calls of further choices that have no function, are left alone."""
+        kind = KINDS["openai"]
+        custom = {"id": "c", "type": "custom", "custom": {"name": "run", "input": "ls"}}
+        odd = {"id": "d", "type": "function", "function": None}
+        choices = [
+            {"index": index, "message": {"role": "assistant", "tool_calls": [call]}, "finish_reason": "stop"}
+            for index, call in enumerate((custom, odd))
+        ]
+        body = json.dumps({"choices": choices}).encode()
+        out = kind.pass_reply(body, kind.parse_reply(body), chat(False), "req_1", 1)
+        assert out is not None
+        calls = [choice["message"]["tool_calls"] for choice in json.loads(out)["choices"]]
+        self.assertEqual(calls, [[custom], [odd]])

@@ -10,28 +10,28 @@ ABSURD = 1_000_000_000
 """A count above this is no count."""
 
 
-class _PromptDetails(msgspec.Struct):
-    cached_tokens: int | None = None
-    cache_write_tokens: int | None = None
-
-
-class _CompletionDetails(msgspec.Struct):
-    reasoning_tokens: int | None = None
-
-
-class _Usage(msgspec.Struct):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    total_tokens: int | None = None
-    prompt_tokens_details: _PromptDetails | None = None
-    completion_tokens_details: _CompletionDetails | None = None
-    prompt_cache_hit_tokens: int | None = None  # DeepSeek
-
-
 NULL = msgspec.Raw(b"null")
 """The default of a field that was not there."""
 
+
+class _Usage(msgspec.Struct):
+    # ``object``: a string or a float here is passed over, and costs the other counts nothing.
+    prompt_tokens: object = None
+    completion_tokens: object = None
+    total_tokens: object = None
+    prompt_tokens_details: msgspec.Raw = NULL
+    completion_tokens_details: msgspec.Raw = NULL
+    prompt_cache_hit_tokens: object = None  # DeepSeek
+
+
+class _Details(msgspec.Struct):
+    cached_tokens: object = None
+    cache_write_tokens: object = None
+    reasoning_tokens: object = None
+
+
 _decode = msgspec.json.Decoder(_Usage).decode
+_decode_details = msgspec.json.Decoder(_Details).decode
 
 
 class Tally:
@@ -39,7 +39,7 @@ class Tally:
 
     Servers repeat usage, let it grow, or tell it in parts: the newest number wins,
     nothing is added up, and a missing one does not erase an older one. What is not a
-    count (negative, a string, absurd) is passed over whole.
+    count (negative, a string, absurd) is passed over.
     """
 
     __slots__ = ("_cached", "_completion", "_prompt", "_reasoning", "_total", "_written")
@@ -48,9 +48,9 @@ class Tally:
         self._prompt: int | None = None
         self._completion: int | None = None
         self._total: int | None = None
-        self._cached = 0
-        self._written = 0
-        self._reasoning = 0
+        self._cached: int | None = None
+        self._written: int | None = None
+        self._reasoning: int | None = None
 
     def add(self, raw: msgspec.Raw) -> None:
         if raw is NULL or bytes(raw) == b"null":
@@ -59,39 +59,30 @@ class Tally:
             told = _decode(raw)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return
-        prompt = told.prompt_tokens_details or _PromptDetails()
-        completion = told.completion_tokens_details or _CompletionDetails()
-        cached = told.prompt_cache_hit_tokens if prompt.cached_tokens is None else prompt.cached_tokens
-        counts = (
-            told.prompt_tokens,
-            told.completion_tokens,
-            told.total_tokens,
-            cached,
-            prompt.cache_write_tokens,
-            completion.reasoning_tokens,
-        )
-        if any(count is not None and not 0 <= count <= ABSURD for count in counts):
-            return
-        self._prompt = _newest(told.prompt_tokens, self._prompt)
-        self._completion = _newest(told.completion_tokens, self._completion)
-        self._total = _newest(told.total_tokens, self._total)
-        self._cached = cached if cached is not None else self._cached
-        self._written = _newest(prompt.cache_write_tokens, self._written) or 0
-        self._reasoning = _newest(completion.reasoning_tokens, self._reasoning) or 0
+        prompt, completion = _details(told.prompt_tokens_details), _details(told.completion_tokens_details)
+        self._prompt = _newer(told.prompt_tokens, self._prompt)
+        self._completion = _newer(told.completion_tokens, self._completion)
+        self._total = _newer(told.total_tokens, self._total)
+        self._cached = _newer(prompt.cached_tokens, _newer(told.prompt_cache_hit_tokens, self._cached))
+        self._written = _newer(prompt.cache_write_tokens, self._written)
+        self._reasoning = _newer(completion.reasoning_tokens, self._reasoning)
 
     @property
     def usage(self) -> Usage | None:
         if self._prompt is None and self._completion is None:
             return None
-        prompt, output, reasoning = self._prompt or 0, self._completion or 0, self._reasoning
+        prompt, output, reasoning = self._prompt or 0, self._completion or 0, self._reasoning or 0
+        # Parts of the prompt: one that is larger than what it is part of is not believed.
+        cached = _part(self._cached, prompt)
+        written = _part(self._written, prompt - cached)
         # xAI, and Gemini behind some gateways, leave reasoning out of completion_tokens.
         if reasoning > output or (reasoning and self._total == prompt + output + reasoning):
             output += reasoning
         return Usage(
-            input_tokens=max(prompt - self._cached - self._written, 0),
+            input_tokens=prompt - cached - written,
             output_tokens=output,
-            cache_read_tokens=self._cached,
-            cache_write_tokens=self._written,
+            cache_read_tokens=cached,
+            cache_write_tokens=written,
             reasoning_tokens=reasoning,
         )
 
@@ -112,5 +103,23 @@ def render_usage(usage: Usage) -> bytes:
     )
 
 
-def _newest(new: int | None, old: int | None) -> int | None:
-    return old if new is None else new
+def _details(raw: msgspec.Raw) -> _Details:
+    if raw is NULL:
+        return _NO_DETAILS
+    try:
+        return _decode_details(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _NO_DETAILS
+
+
+_NO_DETAILS = _Details()
+
+
+def _newer(told: object, known: int | None) -> int | None:
+    if type(told) is int and 0 <= told <= ABSURD:
+        return told
+    return known
+
+
+def _part(count: int | None, whole: int) -> int:
+    return count if count is not None and count <= whole else 0
