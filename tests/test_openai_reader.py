@@ -650,14 +650,15 @@ class UsageTold(unittest.TestCase):
         """What is no count is passed over, and keeps nothing else from being told."""
         good = {"prompt_tokens": 5, "completion_tokens": 1}
         bads: list[Any] = [
-            *({"prompt_tokens": bad, "completion_tokens": 9} for bad in (-1, 10**12, "5", 5.5, True)),
+            *({"prompt_tokens": odd, "completion_tokens": 9} for odd in (-1, 10**12, "5", 5.5, True)),
             {"completion_tokens": 9, "completion_tokens_details": {"reasoning_tokens": -3}},
-            *({"completion_tokens": 9, "prompt_tokens_details": bad} for bad in ([], "x", 7, None)),
+            *({"completion_tokens": 9, "prompt_tokens_details": odd} for odd in ("x", 7, None)),
         ]
         for bad in bads:
             with self.subTest(bad):
                 self.assertEqual(self.usage(good, bad), Usage(5, 9))
-        for nothing in ([], "x"):
+        nothings: list[Any] = [[], "x"]
+        for nothing in nothings:
             self.assertEqual(self.usage(good, nothing), Usage(5, 1))
 
     def test_in_other_places(self) -> None:
