@@ -49,6 +49,22 @@ LIMITS = Timeouts(connect=5, headers=20, first_token=40, idle=30, total=300)
 ROLE = chunk("").replace(b'"content":""', b'"role":"assistant","content":""')
 
 
+class PaceTests(GatewayTestCase):
+    def test_one_write_per_read(self) -> None:
+        """However many HTTP chunks one read holds, the client gets them in one write."""
+        self.start(config())
+        client, asked = self.streaming()
+        asked.head()
+        self.network.flush()
+        for text in ("a", "b", "c"):  # three writes, three HTTP chunks, no turn between them
+            asked.write(chunk(text))
+        self.network.flush()
+        asked.finish(chunk("d"), STOP, DONE)
+        self.network.flush()
+        self.assertEqual(client.answer().text(), "abcd")
+        self.assertEqual(self.outcome().chunks, 2)
+
+
 class LimitTests(GatewayTestCase):
     """Each limit is exact, and named in the error."""
 
