@@ -7,16 +7,16 @@ redirects or gzip, bounded response heads, and a word on whether a connection wa
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 from treq.client import HTTPClient
 from treq.response import _Response
 from twisted.internet import error
 from twisted.internet.defer import CancelledError, Deferred, succeed
-from twisted.internet.interfaces import IConsumer, IStreamClientEndpoint
-from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.interfaces import IConsumer, IHandshakeListener, ISSLTransport, IStreamClientEndpoint
+from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.web._newclient import HTTP11ClientProtocol
 from twisted.web.client import (
@@ -85,6 +85,7 @@ class LeanClient(HTTPClient):
         return d.addCallback(_Response, self._cookiejar)
 
 
+@implementer(IHandshakeListener)
 class BoundedClientProtocol(HTTP11ClientProtocol):
     """A client connection whose response heads are bounded.
 
@@ -104,6 +105,8 @@ class BoundedClientProtocol(HTTP11ClientProtocol):
     _lines = 0
     _heads = 0
     _after_read: Callable[[], None] | None = None
+    _secured = False
+    _waiting: Deferred[BoundedClientProtocol] | None = None
 
     def request(self, request: Any) -> Deferred[IResponse]:
         self._awaiting_head = True
@@ -114,11 +117,38 @@ class BoundedClientProtocol(HTTP11ClientProtocol):
             self._parser.MAX_LENGTH = self.max_head  # of a line: Twisted's 16 KiB ends it without a word
         return d.addCallback(self._got_head)
 
+    def ready(self) -> Deferred[BoundedClientProtocol]:
+        """Fires once a request can be sent: over TLS, when the handshake is done. A peer that
+        takes the connection and then says nothing is not connected."""
+        if self._secured or not ISSLTransport.providedBy(self.transport):
+            return succeed(self)
+        self._waiting = Deferred(lambda _: self.transport.abortConnection())
+        return self._waiting
+
+    def handshakeCompleted(self) -> None:
+        self._secured = True
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.callback(self)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._after_read = None
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.errback(reason)
+        super().connectionLost(reason)
+
     def _got_head(self, response: IResponse) -> IResponse:
         self._awaiting_head = False
-        response.abort = self.transport.abortConnection  # type: ignore[attr-defined]
+        response.abort = partial(self._abort, self._parser)  # type: ignore[attr-defined]
         response.after_read = self._call_after_read  # type: ignore[attr-defined]
         return response
+
+    def _abort(self, parser: object) -> None:
+        """Close the connection, unless the response that ``parser`` read is complete: then it
+        may be another request's by now."""
+        if parser is not None and self._parser is parser:
+            self.transport.abortConnection()
 
     def _call_after_read(self, call: Callable[[], None]) -> None:
         self._after_read = call
@@ -128,6 +158,8 @@ class BoundedClientProtocol(HTTP11ClientProtocol):
         super().dataReceived(data)
         if self._after_read is not None:
             self._after_read()
+            if self._parser is None:  # the response is over; a kept connection holds nobody
+                self._after_read = None
         # A response that has ended may have led to the next request already: this was not its head.
         if self._awaiting_head and self._parser is parser:
             self._head += len(data)
@@ -160,10 +192,19 @@ class BoundedClientFactory(HTTP11ClientFactory):
         return protocol
 
 
-def make_pool(reactor: Any, limits: Limits) -> HTTPConnectionPool:
+class KeptConnections(HTTPConnectionPool):
+    """A pool that can drop what it keeps for one host."""
+
+    def drop(self, key: Hashable) -> None:
+        for connection in self._connections.pop(key, ()):
+            self._timeouts.pop(connection).cancel()
+            connection.transport.loseConnection()
+
+
+def make_pool(reactor: Any, limits: Limits) -> KeptConnections:
     """Kept connections: as many as streams that end together may leave, for less time than
     providers keep theirs. Nothing is sent twice behind our back."""
-    pool = HTTPConnectionPool(reactor, persistent=limits.pool > 0)
+    pool = KeptConnections(reactor, persistent=limits.pool > 0)
     pool.maxPersistentPerHost = max(limits.pool, 1)
     pool.cachedConnectionTimeout = limits.pool_idle  # type: ignore[assignment]
     pool.retryAutomatically = False
@@ -174,7 +215,8 @@ def make_pool(reactor: Any, limits: Limits) -> HTTPConnectionPool:
 class _Connecting:
     """An endpoint that gives up after ``seconds``, and remembers that it was asked."""
 
-    def __init__(self, endpoint: IStreamClientEndpoint, clock: Any, seconds: float) -> None:
+    def __init__(self, endpoint: IStreamClientEndpoint, clock: Any, seconds: float, key: Hashable) -> None:
+        self.key = key  # the pool's, for connections to the same place
         self._endpoint = endpoint
         self._clock = clock
         self._seconds = seconds
@@ -182,7 +224,8 @@ class _Connecting:
 
     def connect(self, factory: Factory) -> Deferred[Protocol]:
         self.asked = True
-        d = cast("Deferred[Protocol]", self._endpoint.connect(factory))
+        d: Deferred[Any] = self._endpoint.connect(factory)
+        d.addCallback(lambda protocol: protocol.ready())
         timer = self._clock.callLater(self._seconds, self._expire, d)
 
         def connected(result: Any) -> Any:
@@ -210,19 +253,22 @@ class _Endpoints:
         self.last: _Connecting | None = None
 
     def endpointForURI(self, uri: URI) -> _Connecting:
-        self.last = _Connecting(self._standard.endpointForURI(uri), self._reactor, self._seconds)
+        key = (uri.scheme, uri.host, uri.port)
+        self.last = _Connecting(self._standard.endpointForURI(uri), self._reactor, self._seconds, key)
         return self.last
 
 
 @implementer(IAgent)
 class PooledAgent:
     """Agent over ``pool`` with its own limit for connecting; fails with `StaleConnection`
-    where a kept connection turned out to be closed. TLS certificates are always verified."""
+    where a kept connection turned out to be closed; those kept beside it are as old, and are
+    dropped, so that the next try is over a fresh one. TLS certificates are always verified."""
 
     def __init__(
-        self, reactor: Any, pool: HTTPConnectionPool, connect: float, tls: IPolicyForHTTPS | None = None
+        self, reactor: Any, pool: KeptConnections, connect: float, tls: IPolicyForHTTPS | None = None
     ) -> None:
         self._clock = reactor
+        self._pool = pool
         self._endpoints = _Endpoints(reactor, connect, tls or BrowserLikePolicyForHTTPS())
         self._agent = Agent.usingEndpointFactory(reactor, self._endpoints, pool)
 
@@ -240,8 +286,10 @@ class PooledAgent:
         def failed(failure: Failure) -> Failure:
             if _was_cancelled(failure):
                 return Failure(CancelledError())
-            kept = endpoint is not None and not endpoint.asked
-            if kept and _was_closed(failure) and self._clock.seconds() - begun < STALE_WITHIN:
+            if endpoint is None or endpoint.asked or not _was_closed(failure):
+                return failure
+            if self._clock.seconds() - begun < STALE_WITHIN:
+                self._pool.drop(endpoint.key)
                 return Failure(StaleConnection())
             return failure
 

@@ -39,7 +39,7 @@ from .exchange import Exchange, masked
 from .outcome import CLIENT_LEFT, Attempt
 from .providers import KINDS
 from .providers.base import Credential, Framing, Kind
-from .relay import Collector, Relay
+from .relay import Collector, Relay, let_go
 from .routing import Router
 from .secret import Secret
 from .stats import StatsService
@@ -151,7 +151,8 @@ class Attempts:
         route: Route,
         failures: list[UpstreamError],
     ) -> Iterable[_Try]:
-        """The attempts at one target, one by one: what an earlier one learnt counts for the later."""
+        """The attempts at one target, one by one: each account in turn, and each of the kind's
+        hosts as long as the last error was one that another host may not have."""
         accounts = provider.accounts.choose(model, self._clock.seconds())
         if not accounts:
             failures.append(self._resting(provider, model))
@@ -180,7 +181,7 @@ class Attempts:
         except UpstreamUnauthorized as error:
             if not error.token_expired:
                 raise
-            if not self._credentials.renew(one.provider.name, one.account):
+            if not self._credentials.renew(one.provider.name, one.account, error.refused):
                 self._set_aside(one, error)
                 raise
         try:
@@ -209,6 +210,8 @@ class Attempts:
         exchange.asked += 1
         exchange.answered_at = None
         exchange.provider_request_id = None
+        credential: Credential | None = None
+        response: IResponse | None = None
         status: int | None = None
         failed: str | None = CLIENT_LEFT
         try:
@@ -234,6 +237,8 @@ class Attempts:
             exchange.usage = exchange.usage or estimated_usage(chat, 0)
             raise
         except UpstreamError as error:
+            if isinstance(error, UpstreamUnauthorized) and credential is not None:
+                error.refused = credential.token
             failed = error.kind
             error.provider_request_id = exchange.provider_request_id
             self._note(one, error)
@@ -245,6 +250,8 @@ class Attempts:
             failed = InternalError.kind
             raise
         finally:
+            if failed is not None and response is not None:
+                let_go(response)  # whoever had its body has done so, but perhaps nobody had
             now = self._clock.seconds()
             attempt = Attempt(
                 provider=provider.name,
@@ -302,7 +309,7 @@ class Attempts:
         finally:
             exchange.bytes_in += relay.bytes_in
             exchange.answered_at = relay.first_byte_at
-            if client.begun:
+            if client.begun or stream.reported:
                 exchange.usage = stream.usage()
             exchange.stop_reason = stream.stop_reason
             if stream.late_error is not None:

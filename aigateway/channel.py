@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime, ITCPTransport
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
@@ -144,6 +146,7 @@ class GatewayChannel(http.HTTPChannel):
         super().connectionMade()
         self.site.channels.add(self)
         tcp = getattr(self.transport, "transport", None) or self.transport
+        self._optimisticEagerReadSize = limits.max_pipelined  # beyond it the client is cut off
         tcp.bufferSize = limits.relay_buffer // 2  # what is read at once, and what may wait unsent
         self._phase = "idle"
         self._arm(limits.head_timeout)
@@ -218,6 +221,8 @@ class GatewayChannel(http.HTTPChannel):
             super()._send100Continue()
 
     def requestDone(self, request: http.Request) -> None:
+        if self.site.closing:
+            self.persistent = 0
         self._phase = "idle"
         super().requestDone(request)
 
@@ -225,15 +230,14 @@ class GatewayChannel(http.HTTPChannel):
         """Close after what was written; but a client that does not read it does not hold us."""
         self._disarm()
         super().loseConnection()
-        if self._closing is None:
-            self._closing = self.callLater(self.site.write_stall, self._force)
+        self._close_within(self.site.write_stall)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._disarm()
         if self._closing is not None and self._closing.active():
             self._closing.cancel()
         self._closing = None
-        self.site.channels.discard(self)
+        self.site.gone(self)
         super().connectionLost(reason)
 
     def timeoutConnection(self) -> None:
@@ -255,6 +259,7 @@ class GatewayChannel(http.HTTPChannel):
         self.refused = True
         self._disarm()
         answer = self.site.render_error(error, request, self.target)
+        behind = self.unsent()  # of an answer before this one, which is to be read first
         self.transport.write(response_bytes(answer, close=True, head=self.command == b"HEAD"))
         for waiting in list(self.requests):
             waiting.channel = None
@@ -265,8 +270,7 @@ class GatewayChannel(http.HTTPChannel):
             self.transport.loseWriteConnection()
         else:
             self.transport.loseConnection()
-        if self._closing is None:
-            self._closing = self.callLater(LINGER, self._force)
+        self._close_within(self.site.write_stall if behind else LINGER)
         self.site.refused(error, answer)
 
     def _respondToBadRequestAndDisconnect(self) -> None:
@@ -303,9 +307,17 @@ class GatewayChannel(http.HTTPChannel):
         """Close at once; what was written and not read yet is lost."""
         self.transport.abortConnection()
 
-    def _force(self) -> None:
+    def _close_within(self, seconds: float) -> None:
+        """Close by force once nothing has been read for ``seconds``."""
+        if self._closing is None:
+            self._closing = self.callLater(seconds, partial(self._overdue, seconds, self.unsent()))
+
+    def _overdue(self, seconds: float, before: int) -> None:
         self._closing = None
-        self.transport.abortConnection()
+        if 0 < self.unsent() < before:  # a slow reader, but one
+            self._close_within(seconds)
+        else:
+            self.transport.abortConnection()
 
 
 class GatewaySite(server.Site):
@@ -344,6 +356,8 @@ class GatewaySite(server.Site):
         self.render_error = render_error
         self.refused = refused
         self.channels: set[GatewayChannel] = set()
+        self.closing = False
+        self._emptied: Deferred[None] | None = None
 
     def log(self, request: http.Request) -> None:
         """No access log: the outcome has its own line."""
@@ -351,11 +365,34 @@ class GatewaySite(server.Site):
     def log_failure(self, reason: Failure) -> None:
         self._logger.failure("a request failed in the gateway", reason)
 
+    def gone(self, channel: GatewayChannel) -> None:
+        self.channels.discard(channel)
+        if not self.channels:
+            emptied, self._emptied = self._emptied, None
+            if emptied is not None:
+                emptied.callback(None)
+
     def close_idle(self) -> None:
-        """Close the kept connections that wait for a next request: none will be taken."""
+        """No further request is taken: connections without one are closed now, the others when
+        theirs is answered; each once what was written has been read."""
+        self.closing = True
         for channel in list(self.channels):
             if not channel.requests:
                 channel.loseConnection()
+
+    async def emptied(self, seconds: float) -> None:
+        """Wait until all connections are closed; after ``seconds`` cut those that are left."""
+        if not self.channels:
+            return
+        emptied = self._emptied = Deferred()
+        timer = self.clock.callLater(seconds, self._cut)
+        await emptied
+        if timer.active():
+            timer.cancel()
+
+    def _cut(self) -> None:
+        for channel in list(self.channels):
+            channel.abort()
 
 
 def send_error(request: http.Request, answer: ErrorAnswer) -> None:

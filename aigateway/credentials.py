@@ -56,10 +56,10 @@ class Credentials:
             return credential
         return await sign_in.wait()
 
-    def renew(self, provider: str, account: Account) -> bool:
-        """Forget a token that the provider refused; whether a fresh one can be had."""
+    def renew(self, provider: str, account: Account, refused: Secret | None) -> bool:
+        """Forget the token ``refused`` by the provider; whether another one can be had."""
         sign_in = self._signed_in.get((provider, account.name))
-        return sign_in is not None and sign_in.forget()
+        return sign_in is not None and sign_in.forget(refused)
 
     def secrets(self) -> frozenset[Secret]:
         """The tokens that were fetched, for masking."""
@@ -100,10 +100,11 @@ class _SignIn:
             return None
         return Credential(self._token, self._project)
 
-    def forget(self) -> bool:
+    def forget(self, refused: Secret | None) -> bool:
         if self._account.refresh_token is None:
             return False
-        self._token = None
+        if self._token == refused:  # else it has been replaced since
+            self._token = None
         return True
 
     def wait(self) -> Deferred[Credential]:
@@ -141,7 +142,9 @@ class _SignIn:
         self._token = fresh.token
         if fresh.refresh_token is not None:  # rotated; the old one no longer works
             self._account = msgspec.structs.replace(self._account, refresh_token=fresh.refresh_token)
-        self.tokens = (*self.tokens[-1:], fresh.token)  # a late error may still quote the last one
+        secrets = (fresh.token, fresh.refresh_token)
+        # A late error may still quote the last ones.
+        self.tokens = (*self.tokens[-2:], *(secret for secret in secrets if secret is not None))
         self._expires = self._clock.seconds() + max(fresh.expires_in - EARLY, fresh.expires_in / 2)
 
     async def _discover(self, credential: Credential) -> str:

@@ -35,6 +35,8 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+from .secret import Secret
+
 Scope = Literal["model", "account", "request"]
 
 
@@ -266,6 +268,7 @@ class UpstreamUnauthorized(UpstreamError):
         super().__init__(message, provider_status=provider_status)
         self.token_expired = token_expired
         self.remedy = remedy
+        self.refused: Secret | None = None  # the token, for who might fetch another
 
 
 class UpstreamUnreachable(UpstreamError):

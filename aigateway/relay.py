@@ -39,7 +39,7 @@ class _Body(Protocol):
 
     def attach(self, response: IResponse) -> None:
         """Take over ``response``'s body. ``done`` may have fired when this returns."""
-        self._abort = getattr(getattr(response, "original", response), "abort", None)
+        self._abort = _abort_of(response)
         response.deliverBody(self)
 
     def _settle(self, result: object) -> None:
@@ -311,6 +311,19 @@ class Collector(_Body):
         timer, self._timer = self._timer, None
         if timer is not None and timer.active():
             timer.cancel()
+
+
+def let_go(response: IResponse) -> None:
+    """Close the connection of a response whose body nobody wants, unless it is complete."""
+    abort = _abort_of(response)
+    if abort is not None:
+        abort()
+
+
+def _abort_of(response: IResponse) -> Callable[[], None] | None:
+    """How to close the response's connection at once, where `aigateway.agent` made it."""
+    abort: Callable[[], None] | None = getattr(getattr(response, "original", response), "abort", None)
+    return abort
 
 
 def fault_of(reason: Failure, host: str) -> UpstreamError | None:

@@ -19,6 +19,7 @@ from twisted.logger import Logger
 from twisted.python import usage
 
 from . import __version__
+from .channel import LINGER
 from .config import Account, Config, ConfigError, Provider, load
 from .credentials import Credentials
 from .executor import Executor
@@ -146,6 +147,7 @@ class GatewayService(MultiService):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
+        begun = self._reactor.seconds()
         self.executor.refuse_new()
         if self._config.drain_delay:
             await deferLater(self._reactor, self._config.drain_delay, lambda: None)
@@ -153,6 +155,8 @@ class GatewayService(MultiService):
         self.gateway.site.close_idle()
         await _stopped(self.executor)
         self.gateway.site.close_idle()  # those that were busy before
+        left = self._config.drain + self._config.drain_delay - (self._reactor.seconds() - begun)
+        await self.gateway.site.emptied(max(left, LINGER))
         if self._simulators is not None:
             await _stopped(self._simulators)
         await _stopped(self.stats)
@@ -190,7 +194,8 @@ class _Signals:
                 signal.signal(number, self._received)
 
     def _received(self, number: int, frame: FrameType | None) -> None:
-        signal.signal(number, signal.SIG_DFL)
+        for one in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(one, signal.SIG_DFL)
         self._reactor.callFromThread(self._reactor.stop)
 
 

@@ -35,6 +35,10 @@ class Stream(Protocol):
     late_error: UpstreamError | None
     stop_reason: str | None
 
+    @property
+    def reported(self) -> bool:
+        """Whether the provider has told any counts."""
+
     def feed(self, data: bytes) -> bytes: ...
 
     def end(self, fault: UpstreamError | None = None) -> bytes: ...
@@ -106,6 +110,10 @@ class Translator:
             elif isinstance(self.failure, UpstreamTruncated):
                 self.failure = fault  # why it was cut says more than that it was
         return data
+
+    @property
+    def reported(self) -> bool:
+        return self._reader.usage is not None or self._whole_usage is not None
 
     def usage(self) -> Usage:
         """What the provider told, or else an estimate. For an answer that was cut short, the

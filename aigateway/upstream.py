@@ -137,6 +137,8 @@ def _translated(failure: Failure, host: str, timeouts: Timeouts) -> Failure:
         return Failure(_response_failed(reason, host))
     if isinstance(reason, RequestTransmissionFailed):
         return Failure(UpstreamUnreachable(f"{host} closed the connection while the request was sent"))
+    if type(reason).__module__.startswith("OpenSSL"):
+        return Failure(UpstreamUnreachable(_untrusted(reason, host)))
     if isinstance(reason, (error.ConnectionClosed, error.SSLError)):
         return Failure(UpstreamUnreachable(f"the connection to {host} failed: {_phrase(reason)}"))
     return failure
@@ -150,7 +152,7 @@ def _response_failed(reason: ResponseFailed, host: str) -> UpstreamError:
     if isinstance(reason, ResponseNeverReceived):
         for value in inner:
             if type(value).__module__.startswith("OpenSSL"):
-                return UpstreamUnreachable(f"{host} could not be trusted or did not speak TLS: {_tls(value)}")
+                return UpstreamUnreachable(_untrusted(value, host))
         return UpstreamUnreachable(f"{host} closed the connection without a response")
     if all(isinstance(value, error.ConnectionClosed) for value in inner):
         return UpstreamUnreachable(f"{host} closed the connection in the middle of its response head")
@@ -163,8 +165,10 @@ def _phrase(reason: Exception) -> str:
     return text.rstrip(".").lower()
 
 
-def _tls(reason: Exception) -> str:
+def _untrusted(reason: BaseException | None, host: str) -> str:
+    """What went wrong in a TLS handshake, as OpenSSL names it."""
     try:
-        return str(reason.args[0][0][-1])
+        said = str(reason.args[0][0][-1]) if reason is not None else "unknown"
     except (IndexError, TypeError):
-        return type(reason).__name__
+        said = type(reason).__name__
+    return f"{host} could not be trusted or did not speak TLS: {said}"

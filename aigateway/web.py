@@ -160,9 +160,9 @@ class Gateway:
             counted = True
             if self._executor.stopping:
                 raise stopping()
-            self._router.targets(chat.model)
             if not self._router.allowed(key, chat.model):
                 raise Forbidden(f"this key may not use model {chat.model!r}", param="model")
+            self._router.targets(chat.model)
             if chat.stream:
                 await self._stream(request, exchange)
                 error = exchange.cause
@@ -370,8 +370,11 @@ class Gateway:
 
     def _refused(self, error: GatewayError, answer: ErrorAnswer) -> None:
         """A request was refused before its body: it counts, too."""
-        exchange = Exchange(CLAUDE, None, self._clock.seconds(), self._wall())
-        self._stats.stats.begin(CLAUDE.name, False)
+        headers = dict(answer.headers)
+        dialect = CLAUDE if CLAUDE.request_id_header in headers else OPENAI
+        exchange = Exchange(dialect, None, self._clock.seconds(), self._wall())
+        exchange.id = headers["x-aigateway-request-id"]  # the one that the client was told
+        self._stats.stats.begin(dialect.name, False)
         self._stats.record(exchange.outcome(self._clock.seconds(), answer.status, error, left=False))
 
 

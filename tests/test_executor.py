@@ -353,16 +353,25 @@ class StaleTests(ExecutorTestCase):
         self.assertEqual(self.errors(), ["unreachable", None])
         self.assertEqual({attempt.account for attempt in self.outcomes[-1].attempts}, {"two"})
 
-    def test_only_once(self) -> None:
-        """If the second one is stale as well, the next account is asked."""
-        kept = self.warm(2)
+    def test_the_others_are_as_old(self) -> None:
+        """A provider that closed one kept connection has probably closed all: none is used again."""
+        kept = self.warm(3)
         client = self.ask(chat(stream=False))
         (first,) = [one for one in kept if one.received]
         self.close(first)
-        (second,) = [one for one in kept if one.received and one is not first]
-        self.close(second)
-        third = self.raw.made[2]
-        self.reply(third)
+        self.assertEqual([one.received for one in kept if one is not first], [b"", b""])
+        self.assertTrue(all(one.lost for one in kept))
+        self.reply(self.raw.made[3])
+        self.assertEqual(client.answer().status, 200)
+
+    def test_only_once(self) -> None:
+        """If the fresh connection is closed as well, the next account is asked."""
+        self.warm(2)
+        client = self.ask(chat(stream=False))
+        (first,) = [one for one in self.raw.made if one.received]
+        self.close(first)
+        self.close(self.raw.made[2])
+        self.reply(self.raw.made[3])
         self.assertEqual(client.answer().status, 200)
         accounts = [attempt.account for attempt in self.outcomes[-1].attempts]
         self.assertEqual(accounts, ["one", "one", "two"])
