@@ -5,7 +5,7 @@ Whom to ask, and in what order, is `aigateway.attempts`' business.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Coroutine, Mapping
 from typing import Any, TypeVar
 
 from twisted.application.service import Service
@@ -16,13 +16,9 @@ from twisted.logger import Logger
 
 from .attempts import Attempts
 from .client_stream import ClientStream
-from .config import Config
-from .credentials import Credentials
 from .errors import GatewayError, InternalError, Stopping, UpstreamSilent
 from .events import ChatReply
 from .exchange import Exchange
-from .routing import Router
-from .stats import StatsService
 from .upstream import Upstream
 
 T = TypeVar("T")
@@ -34,20 +30,11 @@ class Executor(Service):
 
     _log = Logger()
 
-    def __init__(
-        self,
-        config: Config,
-        router: Router,
-        upstream: Upstream,
-        credentials: Credentials,
-        stats: StatsService,
-        clock: IReactorTime,
-        wall: Callable[[], float],
-    ) -> None:
-        self._config = config
+    def __init__(self, attempts: Attempts, upstream: Upstream, drain: float, clock: IReactorTime) -> None:
+        self._attempts = attempts
         self._upstream = upstream
+        self._drain_time = drain
         self._clock = clock
-        self._attempts = Attempts(config, router, upstream, credentials, stats, clock, wall)
         self._open: set[Exchange] = set()
         self._drained: Deferred[None] | None = None
         self.stopping = False
@@ -127,7 +114,7 @@ class Executor(Service):
     async def _drain(self) -> None:
         if self._open:
             self._log.info("waiting for {open} open requests", open=len(self._open))
-            timer = self._clock.callLater(self._config.drain, self._cut)
+            timer = self._clock.callLater(self._drain_time, self._cut)
             self._drained = Deferred()
             await self._drained
             if timer.active():

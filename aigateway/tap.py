@@ -19,6 +19,7 @@ from twisted.logger import Logger
 from twisted.python import usage
 
 from . import __version__
+from .attempts import Attempts
 from .channel import LINGER
 from .config import Account, Config, ConfigError, Provider, load
 from .credentials import Credentials
@@ -79,7 +80,8 @@ def compose(config: Config, reactor: Any) -> GatewayService:
     upstream = Upstream(reactor, config.limits)
     credentials = Credentials(upstream, config.timeouts, reactor)
     router = Router(config)
-    executor = Executor(config, router, upstream, credentials, stats, reactor, time.time)
+    attempts = Attempts(config, router, upstream, credentials, stats, reactor, time.time)
+    executor = Executor(attempts, upstream, config.drain, reactor)
     gateway = Gateway(config, router, executor, stats, reactor, time.time)
     return GatewayService(config, reactor, stats, executor, gateway, simulators)
 

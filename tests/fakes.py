@@ -35,6 +35,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
+from aigateway.attempts import Attempts
 from aigateway.config import Account, Config, Provider
 from aigateway.credentials import Credentials
 from aigateway.executor import Executor
@@ -753,9 +754,8 @@ class GatewayTestCase(SynchronousTestCase):
         upstream = Upstream(network, configuration.limits)
         self.credentials = Credentials(upstream, configuration.timeouts, network)
         router = Router(configuration)
-        self.executor = Executor(
-            configuration, router, upstream, self.credentials, self.stats, network, self.wall
-        )
+        attempts = Attempts(configuration, router, upstream, self.credentials, self.stats, network, self.wall)
+        self.executor = Executor(attempts, upstream, configuration.drain, network)
         self.gateway = Gateway(configuration, router, self.executor, self.stats, network, self.wall)
         network.listenTCP(GATEWAY_PORT, self.gateway.site)
 
