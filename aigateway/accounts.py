@@ -18,6 +18,7 @@ from .errors import AccountExhausted, UpstreamBusy, UpstreamError, UpstreamUnaut
 BUSY_REST = 1.0
 MAX_BUSY_REST = 600.0
 EXHAUSTED_REST = 3600.0
+REFUSED_REST = 60.0
 MAX_MODEL_RESTS = 1024
 
 
@@ -78,6 +79,8 @@ class AccountPool:
             case AccountExhausted(scope="model" | "account"):
                 seconds = _stated(error.retry_after, EXHAUSTED_REST)
                 self.rest(name, model if error.scope == "model" else None, seconds, now, error.kind)
+            case UpstreamUnauthorized(token_expired=False, scope="model"):
+                self.rest(name, model, REFUSED_REST, now, error.kind)
             case UpstreamUnauthorized(token_expired=False):
                 self._set_aside[name] = error.kind
 

@@ -345,11 +345,14 @@ class Attempts:
         one.provider.accounts.note(one.account.name, one.model, error, self._clock.seconds())
 
     def _set_aside(self, one: _Try, error: UpstreamUnauthorized) -> None:
-        """No request goes to this account until its credential changes; the operator is told why."""
-        final = UpstreamUnauthorized(masked(error, self._known_secrets()).message)
+        """The account is not asked for a while, or until its credential changes; the operator is
+        told why."""
+        message = masked(error, self._known_secrets()).message
+        final = UpstreamUnauthorized(message, scope=error.scope)
         one.provider.accounts.note(one.account.name, one.model, final, self._clock.seconds())
         self._log.warn(
-            "{provider}/{account} is set aside: {reason} {remedy}",
+            "{provider}/{account} is set aside{scope}: {reason} {remedy}",
+            scope=f" for {one.model}" if error.scope == "model" else "",
             provider=one.provider.name,
             account=one.account.name,
             reason=final.message,

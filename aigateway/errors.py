@@ -252,8 +252,9 @@ class AccountExhausted(UpstreamError):
 
 class UpstreamUnauthorized(UpstreamError):
     """The gateway's own credential was refused. ``token_expired``: a fresh token may do
-    (OAuth accounts); otherwise the account rests until its credential changes. ``remedy`` is
-    for the operator's log alone: a page to sign in at, say."""
+    (OAuth accounts). Otherwise ``scope`` says what is refused: the account, until its
+    credential changes, or (403) perhaps only this model or this request, so that others must
+    not suffer for it. ``remedy`` is for the operator's log alone: a page to sign in at, say."""
 
     kind = "account_unauthorized"
 
@@ -263,11 +264,13 @@ class UpstreamUnauthorized(UpstreamError):
         *,
         token_expired: bool = False,
         remedy: str = "",
+        scope: Scope = "account",
         provider_status: int | None = None,
     ) -> None:
         super().__init__(message, provider_status=provider_status)
         self.token_expired = token_expired
         self.remedy = remedy
+        self.scope: Scope = scope
         self.refused: Secret | None = None  # the token, for who might fetch another
 
 

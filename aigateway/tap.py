@@ -21,7 +21,7 @@ from twisted.python import usage
 from . import __version__
 from .attempts import Attempts
 from .channel import LINGER
-from .config import Account, Config, ConfigError, Provider, load
+from .config import Account, Config, ConfigError, Provider, check_listen, load
 from .credentials import Credentials
 from .executor import Executor
 from .routing import Router
@@ -203,6 +203,8 @@ class _Signals:
 
 def demo_config(listen: str | None) -> Config:
     """The configuration of ``--demo``: files and keys in the environment are ignored."""
+    if listen is not None:
+        check_listen(listen)
     config = Config(demo=True, origin="--demo: simulated providers, no key, no network")
     return config if listen is None else msgspec.structs.replace(config, listen=listen)
 

@@ -116,6 +116,15 @@ class Consequences(TestCase):
 
 
 class Waiting(TestCase):
+    def test_a_403_rests_the_account_for_that_model(self) -> None:
+        """It may be the model or the prompt that was refused: others must not suffer for it."""
+        accounts = pool("a")
+        accounts.note("a", "m", UpstreamUnauthorized("no access", scope="model"), 0.0)
+        self.assertEqual(accounts.choose("m", 59.9), [])
+        self.assertEqual(accounts.earliest("m", 0.0), 60.0)
+        self.assertEqual(len(accounts.choose("other", 0.0)), 1)
+        self.assertEqual(len(accounts.choose("m", 60.0)), 1)
+
     def test_the_first_to_come_back_decides(self) -> None:
         """An account that rests twice is back after the longer; one set aside never is."""
         accounts = pool()

@@ -81,6 +81,13 @@ class OptionsTests(OptionsTestCase):
         self.assertEqual(len(lines), 2)
         self.assertTrue(all(line.startswith("aigateway.toml:") for line in lines), lines)
 
+    def test_a_demonstration_is_for_this_machine(self) -> None:
+        """Its port, too, is refused where others could reach it, or where it is no port."""
+        for listen in ("tcp:8092", "tcp:8092:interface=0.0.0.0", "8093", "nonsense", ""):
+            with self.subTest(listen):
+                (line,) = self.refusal("--demo", "--listen", listen)
+                self.assertTrue(line.startswith("--listen: "), line)
+
     def test_a_file_in_the_working_directory(self) -> None:
         """It is read without being named."""
         Path("aigateway.toml").write_text(TOML)

@@ -1,6 +1,6 @@
 """The configuration: TOML and the environment in, frozen records out, or every mistake at once."""
 
-from .loading import NothingConfigured, load, parse
+from .loading import NothingConfigured, check_listen, load, parse
 from .reading import ConfigError
 from .records import Account, ClientKey, Config, Limits, Provider, Route, Target, Timeouts
 
@@ -15,6 +15,7 @@ __all__ = [
     "Route",
     "Target",
     "Timeouts",
+    "check_listen",
     "load",
     "parse",
 ]

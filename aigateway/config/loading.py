@@ -179,6 +179,22 @@ def _listen(gateway: Table, source: Source, override: str | None, keyed: bool) -
     return description
 
 
+def check_listen(description: str) -> None:
+    """Raise `ConfigError` unless ``description`` (from the command line) is an endpoint that
+    nobody but this machine can reach: the rule where no client keys are configured."""
+    try:
+        private = values.is_private(description)
+    except ValueError as error:
+        raise ConfigError((f"--listen: {error}",)) from None
+    if not private:
+        raise ConfigError(
+            (
+                f'--listen: "{description}" may be reached from other machines, and the demonstration has '
+                "no client keys: listen on loopback, with interface=127.0.0.1",
+            )
+        )
+
+
 def _hosts(gateway: Table) -> tuple[str, ...]:
     if "hosts" not in gateway:
         gateway.words("hosts")

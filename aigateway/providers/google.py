@@ -146,7 +146,7 @@ def _classify(fault: _Fault, status: int, headers: Mapping[str, str], now: float
         # no time is named, so that another host is tried.
         return UpstreamBusy(message, retry_after=SHORT_WAIT if wait is None and reason else wait)
     if status == 403:
-        return UpstreamUnauthorized(_forbidden(message))
+        return UpstreamUnauthorized(_forbidden(message), scope="model")
     if status in (408, 499) or status >= 500:
         return UpstreamFailed(message, timed_out=status in (408, 504))
     if status == 404:

@@ -18,6 +18,7 @@ from ..dialects.openai.render import OPENAI, Profile, render_request
 from ..dialects.openai.writer import OpenAIWriter
 from ..errors import (
     AccountExhausted,
+    Scope,
     UpstreamBusy,
     UpstreamError,
     UpstreamFailed,
@@ -131,6 +132,8 @@ class OpenAI:
     def classify(self, body: bytes) -> UpstreamError:
         """The meaning of an error object that came with HTTP 200, in a stream or whole."""
         told = read_error(body)
+        if told == ErrorBody() and body.lstrip()[:1] == b"{":
+            return UpstreamGarbled("the provider sent neither an answer nor an error")
         status = told.status or _STATUS_OF.get(told.code) or _STATUS_OF.get(told.type) or 500
         return self.error_of(status, told, None, None)
 
@@ -156,7 +159,9 @@ class OpenAI:
         if told.code == "model_not_found" or (status == 404 and told.code != "404"):
             return UpstreamRefused(message, status=404, param=told.param, code="model_not_found")
         if status in (401, 403):
-            return UpstreamUnauthorized(message, provider_status=status)
+            # A 403 may be about the model or the prompt: one request must not end an account.
+            scope: Scope = "model" if status == 403 else "account"
+            return UpstreamUnauthorized(message, scope=scope, provider_status=status)
         if status in (503, 529):
             return UpstreamBusy(
                 message, overloaded=True, retry_after=retry_after, scope="request", provider_status=status
