@@ -137,7 +137,7 @@ class Attempts:
                 try:
                     return await self._try(exchange, client, one, answer)
                 except UpstreamError as error:
-                    failures.append(masked(error, self._known_secrets()))  # type: ignore[arg-type]
+                    failures.append(masked(error, self._known_secrets()))
                     elsewhere = error.retryable or (one.more_hosts and _another_host_may_do(error))
                     if not elsewhere or _begun(client):
                         raise self._told(error, one) from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeVar
 from uuid import uuid4
 
 from twisted.internet.defer import Deferred
@@ -13,6 +13,8 @@ from .errors import GatewayError
 from .events import ChatRequest, Usage
 from .outcome import CLIENT_LEFT, OK, Attempt, Outcome
 from .secret import Secret, mask
+
+E = TypeVar("E", bound=GatewayError)
 
 UNREAD = ChatRequest(dialect="", model="", messages=())
 """Stands for the chat of a request that was refused before its body was understood."""
@@ -111,7 +113,7 @@ class Exchange:
         )
 
 
-def masked(error: GatewayError, secrets: Iterable[Secret]) -> GatewayError:
+def masked(error: E, secrets: Iterable[Secret]) -> E:
     """``error`` with every known secret taken out of all that a client may see of it; its message
     is also cut short."""
     known = list(secrets)
