@@ -252,7 +252,9 @@ class UsageReported(msgspec.Struct, gc=False):
 
 
 class Finished(msgspec.Struct, gc=False):
-    """The answer is whole. ``stop_reason`` is one of Claude's (WIRE formats: Claude stop reasons)."""
+    """The answer is whole. ``stop_reason`` is one of Claude's ("Handling stop reasons" in Anthropic's
+    documentation): end_turn, max_tokens, stop_sequence, tool_use, pause_turn, refusal or
+    model_context_window_exceeded."""
 
     stop_reason: str
     stop_sequence: str | None = None
