@@ -42,7 +42,7 @@ class AccountPool:
     """Accounts in turn, without those that rest or are set aside.
 
     A rest is for a time, for one model or for all; an account is set aside when its
-    credential was refused, until `restore`. A later, shorter rest never ends an earlier one.
+    credential was refused, for the life of the pool. A later, shorter rest never ends an earlier one.
     """
 
     def __init__(self, accounts: Sequence[Account]) -> None:
@@ -96,10 +96,6 @@ class AccountPool:
             self._model_rests[key] = rest
             if len(self._model_rests) > MAX_MODEL_RESTS:
                 self._purge(now)
-
-    def restore(self, name: str) -> None:
-        """The credential of account ``name`` has changed: ask it again."""
-        self._set_aside.pop(name, None)
 
     def describe(self, now: float) -> list[AccountState]:
         """Every account, in the order of the configuration."""

@@ -106,13 +106,11 @@ class Consequences(TestCase):
             with self.subTest(repr(error), **vars(error)):
                 self.assertEqual(self.waits(error), expected)
 
-    def test_a_refused_credential_waits_for_a_new_one(self) -> None:
-        """However long it takes: time alone does not bring the account back."""
+    def test_a_refused_credential_stays_refused(self) -> None:
+        """Time alone does not bring the account back."""
         accounts = pool("ab")
         accounts.note("a", "m", UpstreamUnauthorized("no"), 0)
         self.assertEqual(names(accounts, "m", 1e9), "b")
-        accounts.restore("a")
-        self.assertEqual(sorted(names(accounts, "m", 0)), ["a", "b"])
 
 
 class Waiting(TestCase):
