@@ -213,7 +213,7 @@ class Attempts:
         credential: Credential | None = None
         response: IResponse | None = None
         status: int | None = None
-        failed: str | None = CLIENT_LEFT
+        failed: str | None = InternalError.kind  # unless it turns out otherwise
         try:
             credential = await self._credentials.of(provider.name, provider.kind, one.account, one.base_url)
             rendered = provider.kind.render(chat, one.model, credential, stream=one.streamed)
@@ -231,8 +231,7 @@ class Attempts:
             failed = None
             return result
         except CancelledError:
-            if exchange.cause is not None:
-                failed = exchange.cause.kind
+            failed = CLIENT_LEFT if exchange.cause is None else exchange.cause.kind
             # A provider that was asked has begun to count, and may not have told yet.
             exchange.usage = exchange.usage or estimated_usage(chat, 0)
             raise
@@ -245,9 +244,6 @@ class Attempts:
             raise
         except GatewayError as error:
             failed = error.kind
-            raise
-        except Exception:
-            failed = InternalError.kind
             raise
         finally:
             if failed is not None and response is not None:

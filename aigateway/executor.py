@@ -58,7 +58,7 @@ class Executor(Service):
             client.fail(error)
         except CancelledError:
             raise
-        except Exception:
+        except Exception:  # a bug of ours, which the caller logs; the client must not take it for an end
             if client.committed:
                 client.fail(InternalError("the gateway failed; its log says why"))
             raise

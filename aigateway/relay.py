@@ -135,8 +135,8 @@ class Relay(_Body):
         stream = self._stream
         try:
             answer = stream.feed(data)
-        except Exception:
-            self._finish(Failure())  # a bug of ours: Twisted would report it as the provider's
+        except Exception:  # a bug of ours: out of here, Twisted would report it as the provider's
+            self._finish(Failure())
             return
         if answer and (stream.failure is None or self._client.begun):
             self._client.write(answer, now)
@@ -213,7 +213,7 @@ class Relay(_Body):
         """The body is over, for ``fault`` if it did not end by itself."""
         try:
             answer = self._stream.end(fault)
-        except Exception:
+        except Exception:  # as in `_received`
             self._finish(Failure())
             return
         if answer and (self._stream.failure is None or self._client.begun):

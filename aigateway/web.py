@@ -174,7 +174,7 @@ class Gateway:
         except GatewayError as told:
             error = told
             self._send_error(request, told, exchange)
-        except Exception:
+        except Exception:  # a bug of ours: Klein would answer it with a page of HTML
             self._log.failure("request {id} failed in the gateway", id=exchange.id)
             error = InternalError("the gateway failed; its log says why")
             self._send_error(request, error, exchange)

@@ -128,7 +128,7 @@ def gateway(port: int, upstream_port: int) -> Iterator[tuple[int, float]]:
             while not answers(port):
                 if process.poll() is not None or time.monotonic() - begun > PATIENCE:
                     raise Failed("the gateway does not answer:\n" + (folder / "log").read_text()[-2000:])
-                time.sleep(0.005)
+                time.sleep(0.005)  # nothing tells when it listens; this bounds the error of the cold start
             yield process.pid, time.monotonic() - begun
 
 
