@@ -18,7 +18,14 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.client import ResponseDone, ResponseFailed
 
-from aigateway.simulator import Replay, SimulatedAntigravity, SimulatedGLM, SimulatedOpenAI
+from aigateway.simulator import (
+    Replay,
+    SimulatedAnthropic,
+    SimulatedAntigravity,
+    SimulatedGemini,
+    SimulatedGLM,
+    SimulatedOpenAI,
+)
 from aigateway.simulator.answers import Image, OfferedTool, Prompt, answer, sample_arguments, tokens
 from aigateway.simulator.faults import FAULTS
 from aigateway.simulator.pacing import PacedBody
@@ -29,6 +36,11 @@ from aigateway.sse import SSEDecoder
 FIXTURES = Path(__file__).parent / "fixtures"
 HOST = "http://simulator.invalid"
 CHAT = {SimulatedOpenAI: "/v1/chat/completions", SimulatedGLM: "/api/paas/v4/chat/completions"}
+KEYS: dict[type[Simulated], tuple[str, str]] = {
+    SimulatedAnthropic: ("x-api-key", ""),
+    SimulatedGemini: ("x-goog-api-key", ""),
+}
+VERSION = {"anthropic-version": "2023-06-01"}
 STREAM = "/v1internal:streamGenerateContent?alt=sse"
 WEATHER: dict[str, object] = {
     "type": "object",
@@ -62,10 +74,20 @@ class SimulatorTestCase(SynchronousTestCase):
         self.clock.advance(1_780_000_000)
 
     def start(
-        self, resource: Simulated, path: str, body: object, *, key: str | None = "key", method: str = "POST"
+        self,
+        resource: Simulated,
+        path: str,
+        body: object,
+        *,
+        key: str | None = "key",
+        method: str = "POST",
+        headers: dict[str, str] | None = None,
     ) -> tuple[Any, Deferred[Any]]:
         treq: Any = StubTreq(resource)  # its methods are made at run time
-        headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
+        headers = {"Content-Type": "application/json"} | (VERSION if headers is None else headers)
+        if key:
+            name, scheme = KEYS.get(type(resource), ("Authorization", "Bearer "))
+            headers[name] = scheme + key
         data = body if isinstance(body, bytes) else msgspec.json.encode(body)
         asked = treq.request(method, HOST + path, headers=headers, data=data, allow_redirects=False)
         treq.flush()
@@ -100,6 +122,19 @@ def decoded(data: bytes) -> list[Any]:
 
 def chat(text: str, model: str = "some-model", **fields: object) -> dict[str, object]:
     return {"model": model, "stream": True, "messages": [{"role": "user", "content": text}], **fields}
+
+
+def claude(text: str, model: str = "claude-haiku-4-5", **fields: object) -> dict[str, object]:
+    messages = [{"role": "user", "content": text}]
+    return {"model": model, "max_tokens": 4096, "stream": True, "messages": messages, **fields}
+
+
+def gemini(text: str, **fields: object) -> dict[str, object]:
+    return {"contents": [{"role": "user", "parts": [{"text": text}]}], **fields}
+
+
+def response(text: str, /, model: str = "gpt-5", **fields: object) -> dict[str, object]:
+    return {"model": model, "stream": True, "input": text, **fields}
 
 
 def google(text: str, model: str = "gemini-3.1-pro-low", **fields: object) -> dict[str, object]:
@@ -163,17 +198,75 @@ class AnswersTests(SynchronousTestCase):
     def test_tool_is_called_when_asked_or_forced(self) -> None:
         """Words or a tool choice make it call the tool; a result then ends the matter."""
         tool = OfferedTool("weather", WEATHER)
-        self.assertIsNone(answer(Prompt(text="hello", tool=tool)).call)
+        self.assertIsNone(answer(Prompt(text="hello", tools=(tool,))).call)
         for prompt in (
-            Prompt(text="Use the tool, please", tool=tool),
-            Prompt(text="hi", tool=tool, forced=True),
+            Prompt(text="Use the tool, please", tools=(tool,)),
+            Prompt(text="hi", tools=(tool,), forced=True),
         ):
             call = answer(prompt).call
             assert call is not None
             self.assertEqual((call.name, call.arguments), ("weather", '{"city":"sample city","days":1}'))
-        done = answer(Prompt(text="use the tool", tool=tool, tool_results=("rain",)))
+        done = answer(Prompt(text="use the tool", tools=(tool,), tool_results=("rain",)))
         self.assertIsNone(done.call)
         self.assertIn('The tool answered: "rain".', "".join(done.text))
+
+    def test_a_named_tool_is_called_with_the_given_arguments(self) -> None:
+        """The tool of exactly that name, wherever the user's texts since the last answer say so."""
+        tools = (OfferedTool("first"), OfferedTool("Bash", WEATHER), OfferedTool("mcp__a-b", WEATHER))
+        sample = '{"city":"sample city","days":1}'
+        nested = '{"a": {"b": "}"}, "c": [1, "with {"]}'
+        cases = {
+            'please use the tool Bash with {"command": "echo hi"} now': ("Bash", '{"command":"echo hi"}'),
+            f"<b>\nUse the tool `mcp__a-b` with {nested}</b>": ("mcp__a-b", nested.replace(" ", "", 2)),
+            "use the tool Bash": ("Bash", sample),
+            "use the tool Bash.": ("Bash", sample),
+            "use the tool Bash with care": ("Bash", sample),
+            'use the tool Bash with {"broken": ': ("Bash", sample),
+            'use the tool bash with {"a": 1}': ("first", "{}"),
+            "use the tool please": ("first", "{}"),
+        }
+        for text, (name, arguments) in cases.items():
+            with self.subTest(text):
+                call = answer(Prompt(text=text, tools=tools)).call
+                assert call is not None
+                self.assertEqual(call.name, name)
+                self.assertEqual(msgspec.json.decode(call.arguments), msgspec.json.decode(arguments))
+        said = 'use the tool Bash with {"a": 1}\n<system-reminder>be brief</system-reminder>'
+        wrapped = Prompt(text="<system-reminder>be brief</system-reminder>", said=said, tools=tools)
+        call = answer(wrapped).call
+        assert call is not None
+        self.assertEqual((call.name, call.arguments), ("Bash", '{"a":1}'))
+
+    def test_a_named_tool_needs_to_be_offered_and_unanswered(self) -> None:
+        """Without the offer, or with a result since, the words are words."""
+        text = 'use the tool Bash with {"a": 1}'
+        self.assertIsNone(answer(Prompt(text=text)).call)
+        tools = (OfferedTool("Bash"),)
+        self.assertIsNone(answer(Prompt(text=text, said=text, tools=tools, tool_results=("done",))).call)
+
+    def test_custom_tools_get_a_text(self) -> None:
+        """A sample, or the one input that was given."""
+        tools = (OfferedTool("patch", custom=True),)
+        for text, given in (
+            ("use the tool patch", "sample input"),
+            ('use the tool patch with {"input": "*** Begin"}', "*** Begin"),
+            ('use the tool patch with {"input": "a", "b": 1}', '{"input":"a","b":1}'),
+        ):
+            call = answer(Prompt(text=text, tools=tools)).call
+            assert call is not None
+            self.assertEqual((call.arguments, call.custom), (given, True))
+
+    def test_json_that_is_demanded_is_given(self) -> None:
+        """It fits the schema; without one it is an object with the usual text. Calls come first."""
+        title: dict[str, object] = {"type": "object", "properties": {"title": {"type": "string"}}}
+        title["required"] = ["title"]
+        self.assertEqual("".join(answer(Prompt(text="x", schema=title)).text), '{"title":"sample title"}')
+        said = msgspec.json.decode("".join(answer(Prompt(text="x", schema={})).text))
+        self.assertIn("simulated", said["answer"])
+        done = answer(Prompt(text="x", schema=title, tool_results=("r",)))
+        self.assertEqual("".join(done.text), '{"title":"sample title"}')
+        called = answer(Prompt(text="use the tool", schema=title, tools=(OfferedTool("t"),)))
+        self.assertIsNotNone(called.call)
 
     def test_sample_arguments_fit_the_schema(self) -> None:
         """Each required property has a value of its type, references and choices resolved."""
@@ -368,6 +461,17 @@ class ChatTests(SimulatorTestCase):
         self.assertIn('"18 degrees"', said["content"])
         self.assertIn("1 image (image/png, 8 bytes)", said["content"])
 
+    def test_calls_have_ids_of_their_own(self) -> None:
+        """No two calls share one, at one provider or at two."""
+        body = chat("use the tool", stream=False, tools=CHAT_TOOLS)
+        ids = set()
+        for provider in (SimulatedOpenAI, SimulatedGLM):
+            resource = provider(self.clock, 0)
+            for _ in range(2):
+                message = self.json(resource, CHAT[provider], body)["choices"][0]["message"]
+                ids.add(message["tool_calls"][0]["id"])
+        self.assertEqual(len(ids), 4)
+
     def test_tool_choice_is_followed(self) -> None:
         """A named tool is called without being asked in words; ``none`` calls nothing."""
         tools = [*CHAT_TOOLS, {"type": "function", "function": {"name": "clock", "parameters": {}}}]
@@ -408,6 +512,62 @@ class ChatTests(SimulatorTestCase):
             )
         self.assertEqual(self.ask(openai, "/v1/elsewhere", chat("x"))[0].code, 404)
         self.assertEqual(self.ask(openai, CHAT[SimulatedOpenAI], b"", method="GET")[0].code, 404)
+
+    def test_calls_and_results_belong_together(self) -> None:
+        """OpenAI refuses a result without its call and a call without its result."""
+        call = {"id": "c", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
+        called = {"role": "assistant", "content": None, "tool_calls": [call]}
+        result = {"role": "tool", "tool_call_id": "c", "content": "rain"}
+        user = {"role": "user", "content": "x"}
+        resource = SimulatedOpenAI(self.clock, 0)
+        for messages, param, words in (
+            ([user, result], "messages.[1].role", "must be a response to a preceeding message"),
+            ([user, called, user, result], "messages.[2].role", "did not have response messages: c"),
+            ([user, called], "messages.[2].role", "did not have response messages: c"),
+            ([user, called, result, result], "messages.[3].role", "must be a response"),
+        ):
+            error = self.json(resource, CHAT[SimulatedOpenAI], {"model": "m", "messages": messages})["error"]
+            self.assertEqual((error["param"], error["type"]), (param, "invalid_request_error"))
+            self.assertIn(words, error["message"])
+        whole = self.json(resource, CHAT[SimulatedOpenAI], {"model": "m", "messages": [user, called, result]})
+        self.assertIn('"rain"', whole["choices"][0]["message"]["content"])
+
+    def test_tool_names_are_checked(self) -> None:
+        """In the tools offered and in the calls of the history."""
+        resource = SimulatedOpenAI(self.clock, 0)
+        for name, code in (
+            ("a.b", "invalid_value"),
+            ("x" * 65, "string_above_max_length"),
+            ("é", "invalid_value"),
+        ):
+            tools = [CHAT_TOOLS[0], {"type": "function", "function": {"name": name}}]
+            error = self.json(resource, CHAT[SimulatedOpenAI], chat("x", tools=tools))["error"]
+            self.assertEqual((error["code"], error["param"]), (code, "tools[1].function.name"))
+
+    def test_custom_tools_are_called_with_text(self) -> None:
+        """A custom tool's call has its own type and an input, streamed and whole."""
+        tools = [{"type": "custom", "custom": {"name": "patch"}}]
+        body = chat('use the tool patch with {"input": "*** Begin"}', tools=tools)
+        resource = SimulatedOpenAI(self.clock, 0)
+        frames = self.frames(resource, CHAT[SimulatedOpenAI], body)
+        deltas = [frame["choices"][0]["delta"] for frame in frames[:-1]]
+        calls = [delta["tool_calls"][0] for delta in deltas if "tool_calls" in delta]
+        self.assertEqual((calls[0]["type"], calls[0]["custom"]["name"]), ("custom", "patch"))
+        self.assertEqual("".join(call["custom"]["input"] for call in calls), "*** Begin")
+        whole = self.json(resource, CHAT[SimulatedOpenAI], body | {"stream": False})
+        [call] = whole["choices"][0]["message"]["tool_calls"]
+        self.assertEqual(call["custom"], {"name": "patch", "input": "*** Begin"})
+
+    def test_response_format_is_followed(self) -> None:
+        """JSON of the schema at OpenAI, some object where any will do."""
+        schema = {"type": "object", "properties": {"title": {"type": "string"}}, "required": ["title"]}
+        format_ = {"type": "json_schema", "json_schema": {"name": "t", "schema": schema}}
+        for provider in (SimulatedOpenAI, SimulatedGLM):
+            for asked, names in ((format_, {"title"}), ({"type": "json_object"}, {"answer"})):
+                body = chat("x", stream=False, response_format=asked)
+                whole = self.json(provider(self.clock, 0), CHAT[provider], body)
+                content = whole["choices"][0]["message"]["content"]
+                self.assertEqual(set(msgspec.json.decode(content)), names)
 
     def test_every_answer_says_that_it_is_simulated(self) -> None:
         """Refusals too."""
@@ -466,11 +626,11 @@ class AntigravityTests(SimulatorTestCase):
         """A call ends with STOP; its result, however wrapped, is quoted."""
         body = google("use the tool", tools=GOOGLE_TOOLS)
         parts = self.json(self.resource, "/v1internal:generateContent", body)["response"]["candidates"][0]
-        call = parts["content"]["parts"][0]["functionCall"]
-        self.assertEqual(call["args"], {"city": "sample city", "days": 1})
+        called = parts["content"]["parts"][0]
+        self.assertEqual(called["functionCall"]["args"], {"city": "sample city", "days": 1})
         contents = [
             {"role": "user", "parts": [{"text": "use the tool"}]},
-            {"role": "model", "parts": [{"functionCall": call}]},
+            {"role": "model", "parts": [called]},
             {
                 "role": "user",
                 "parts": [
@@ -648,8 +808,15 @@ class FaultTests(SimulatorTestCase):
     def everywhere(self, fault: str) -> list[tuple[Simulated, str, dict[str, object]]]:
         return [
             (SimulatedOpenAI(self.clock, 0), CHAT[SimulatedOpenAI], chat("hello", fault)),
+            (SimulatedOpenAI(self.clock, 0), "/v1/responses", response("hello", fault)),
             (SimulatedGLM(self.clock, 0), CHAT[SimulatedGLM], chat("hello", fault)),
             (SimulatedAntigravity(self.clock, 0), STREAM, google("hello", fault)),
+            (SimulatedAnthropic(self.clock, 0), "/v1/messages", claude("hello", fault)),
+            (
+                SimulatedGemini(self.clock, 0),
+                f"/v1beta/models/{fault}:streamGenerateContent?alt=sse",
+                gemini("hello"),
+            ),
         ]
 
     def test_every_fault_is_documented(self) -> None:
@@ -670,7 +837,8 @@ class FaultTests(SimulatorTestCase):
         ):
             for resource, path, body in self.everywhere(fault):
                 response, received = self.ask(resource, path, body)
-                self.assertEqual(response.code, status)
+                gemini_key = fault == "fault-401" and isinstance(resource, SimulatedGemini)
+                self.assertEqual(response.code, 400 if gemini_key else status)
                 self.assertEqual(response.headers.getRawHeaders("retry-after"), waiting)
                 self.assertIn("error", msgspec.json.decode(received.data))
 
@@ -687,7 +855,7 @@ class FaultTests(SimulatorTestCase):
         """Whole frames of an answer, then nothing, with the connection open."""
         for resource, path, body in self.everywhere("fault-stall-mid-stream"):
             received = self.ask(resource, path, body)[1]
-            self.assertEqual(len(decoded(received.data)), 4)
+            self.assertEqual(len(decoded(received.data)), begun(path))
             self.assertIsNone(received.reason)
 
     def test_cut(self) -> None:
@@ -696,13 +864,13 @@ class FaultTests(SimulatorTestCase):
             received = self.ask(resource, path, body)[1]
             assert received.reason is not None
             self.assertTrue(received.reason.check(ResponseFailed))
-            self.assertEqual(len(decoded(received.data)), 4)
+            self.assertEqual(len(decoded(received.data)), begun(path))
             self.assertEqual(resource.aborted, 0)
         for resource, path, body in self.everywhere("fault-cut-mid-utf8"):
             received = self.ask(resource, path, body)[1]
             assert received.reason is not None
             self.assertTrue(received.reason.check(ResponseFailed))
-            self.assertEqual(len(decoded(received.data)), 3)
+            self.assertEqual(len(decoded(received.data)), begun(path) - 1)
             error = self.assertRaises(UnicodeDecodeError, received.data.decode)
             self.assertEqual(error.reason, "unexpected end of data")
 
@@ -710,24 +878,25 @@ class FaultTests(SimulatorTestCase):
         """HTTP ends as it should; the answer has neither a finish reason nor ``[DONE]``."""
         for resource, path, body in self.everywhere("fault-clean-end-without-marker"):
             frames = self.frames(resource, path, body)
-            self.assertEqual(len(frames), 4)
+            self.assertEqual(len(frames), begun(path))
             self.assertNotIn("[DONE]", frames)
             text = str(frames)
-            self.assertNotIn("'stop'", text)
-            self.assertNotIn("'STOP'", text)
+            for marker in ("'stop'", "'STOP'", "message_stop", "response.completed"):
+                self.assertNotIn(marker, text)
 
     def test_error_frames(self) -> None:
         """The provider's error comes as a frame: after some text, or as the first."""
         for resource, path, body in self.everywhere("fault-error-in-stream"):
             frames = self.frames(resource, path, body)
-            self.assertEqual(["error" in frame for frame in frames], [False] * 4 + [True])
+            self.assertEqual([is_error(frame) for frame in frames], [False] * begun(path) + [True])
         for resource, path, body in self.everywhere("fault-error-first"):
             frames = self.frames(resource, path, body)
-            self.assertEqual([list(frame) for frame in frames], [["error"]])
+            self.assertEqual([is_error(frame) for frame in frames], [True])
 
     def test_error_in_200(self) -> None:
         """A JSON error with status 200: each provider's own kind of it."""
-        expected = ({"error"}, {"code", "msg", "success"}, {"error"})
+        claudes = {"type", "error", "request_id"}
+        expected = ({"error"}, {"error"}, {"code", "msg", "success"}, {"error"}, claudes, {"error"})
         for (resource, path, body), names in zip(
             self.everywhere("fault-error-in-200"), expected, strict=True
         ):
@@ -774,6 +943,15 @@ class FaultTests(SimulatorTestCase):
         grant = b"grant_type=refresh_token&client_id=id&refresh_token=fault-500"
         token = self.json(antigravity, "/token", grant, key=None)["access_token"]
         self.assertEqual(self.ask(antigravity, STREAM, google("x"), key=token)[0].code, 500)
+
+
+def begun(path: str) -> int:
+    """How many frames come before a fault: more where more of them are without text."""
+    return 6 if path == "/v1/responses" else 4
+
+
+def is_error(frame: Any) -> bool:
+    return "error" in frame or frame.get("type") == "response.failed"
 
 
 class ReplayTests(SimulatorTestCase):

@@ -84,7 +84,7 @@ async def test_listens_at_once_and_serves() -> None:
     """``listen`` gives the base URLs without a reactor turn; the answer is a whole stream."""
     simulators = Simulators(reactor, 0)
     urls = simulators.listen()
-    assert list(urls) == ["openai", "glm", "antigravity"]
+    assert list(urls) == ["openai", "glm", "antigravity", "anthropic", "gemini"]
     assert simulators.listen() == urls
     assert simulators.token_url == urls["antigravity"] + "/token"
     simulators.startService()

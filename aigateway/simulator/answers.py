@@ -1,14 +1,14 @@
 """What a simulated model says: a pure function from what was asked, in no provider's terms.
 
-The wire formats are in `chat_completions` and `code_assist`, time and sockets in the
-other modules. Tokens are counted as a quarter of the characters, rounded up: near
-enough for English, and every sum comes out.
+The wire formats, time and sockets are in the other modules. Tokens are counted as a
+quarter of the characters, rounded up: near enough for English, and every sum comes out.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from json import JSONDecoder
 
 import msgspec
 
@@ -20,6 +20,8 @@ _COUNT = re.compile(
     r"\bcount\s+(?:from\s+(?:1|one)\s+)?(?:up\s+)?to\s+(\d{1,9})|数到\s*(\d{1,9})", re.I | re.A
 )
 _USE_THE_TOOL = re.compile(r"use the tool|[使调]?用(?:这个)?工具", re.I)
+_USE_THE_TOOL_NAMED = re.compile(r"use the tool\s+[`'\"]?([^\s`'\",;]+)[`'\"]?", re.I)
+_WITH = re.compile(r"\s+with\s+(?=\{)", re.I)
 _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff"
 _HAS_CJK = re.compile(f"[{_CJK}]")
 # Two characters a piece where there are no spaces, else a word with the blanks before it.
@@ -34,29 +36,43 @@ class Image(msgspec.Struct, frozen=True):
 
 
 class OfferedTool(msgspec.Struct, frozen=True):
+    """A tool that may be called. A ``custom`` one takes a text instead of arguments; some stand
+    in a ``namespace`` (Codex's, in Responses)."""
+
     name: str
     schema: dict[str, object] | None = None
+    custom: bool = False
+    namespace: str = ""
 
 
 class Prompt(msgspec.Struct, frozen=True, kw_only=True):
-    """What a request asks. ``text`` is the last user text; ``tool_results`` are those that
-    came since the model last spoke; ``tool`` is the one to call, ``forced`` if it must be."""
+    """What a request asks.
+
+    ``text`` is the last user text; ``said`` is all that the user said since the model last
+    spoke, where an agent puts more around it; ``tool_results`` are those that came since then.
+    ``tools`` are those that may be called, ``forced`` if one of them must be. ``schema`` is
+    that of the JSON which the whole answer must be, empty where any object will do.
+    """
 
     text: str = ""
+    said: str = ""
     tokens: int = 0
     images: tuple[Image, ...] = ()
-    tool: OfferedTool | None = None
+    tools: tuple[OfferedTool, ...] = ()
     forced: bool = False
     tool_results: tuple[str, ...] = ()
     think: bool = False
     max_tokens: int | None = None
+    schema: dict[str, object] | None = None
 
 
 class Call(msgspec.Struct, frozen=True):
-    """A tool call; ``arguments`` is the text of a JSON object."""
+    """A tool call; ``arguments`` is the text of a JSON object, or a ``custom`` tool's input."""
 
     name: str
     arguments: str
+    custom: bool = False
+    namespace: str = ""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -85,23 +101,72 @@ def tokens(text: str) -> int:
 def answer(prompt: Prompt) -> Answer:
     """What the simulated model answers.
 
-    The rules, the first that fits: a tool result is quoted; a forced tool, or "use the
-    tool", calls it; images are acknowledged; "count to N" counts, one number a piece;
-    anything else is quoted back. Text that answers Chinese, Japanese or Korean is
-    Chinese. A tool call is never cut by ``max_tokens``.
+    The rules, the first that fits: "use the tool NAME with {json}" calls the tool of exactly
+    that name with that object, "use the tool NAME" with sample arguments, and "use the tool",
+    or a forced tool, calls the first one, all of these only until its result has come; where
+    JSON is demanded, a sample of it; a tool result is quoted; images are acknowledged; "count
+    to N" counts, one number a piece; anything else is quoted back. Text that answers Chinese,
+    Japanese or Korean is Chinese. A tool call is never cut by ``max_tokens``.
     """
     chinese = _HAS_CJK.search(prompt.text) is not None
     thinking = _pieces(_thinking(chinese)) if prompt.think else ()
-    wants_tool = prompt.forced or _USE_THE_TOOL.search(prompt.text) is not None
-    if prompt.tool is not None and wants_tool and not prompt.tool_results:
-        return Answer(thinking, call=Call(prompt.tool.name, sample_arguments(prompt.tool.schema)))
-    text = _text(prompt, chinese)
+    if not prompt.tool_results and (call := _call(prompt)) is not None:
+        return Answer(thinking, call=call)
+    text = _text(prompt, chinese) if prompt.schema is None else _pieces(_json(prompt, prompt.schema, chinese))
     if prompt.max_tokens is None:
         return Answer(thinking, text)
     kept_thinking = _keep(thinking, prompt.max_tokens)
     left = prompt.max_tokens - tokens("".join(kept_thinking))
     kept_text = _keep(text, left)
     return Answer(kept_thinking, kept_text, cut=(kept_thinking, kept_text) != (thinking, text))
+
+
+def _call(prompt: Prompt) -> Call | None:
+    """The call that the prompt asks for in words or by force; None where it asks for none."""
+    for name, given in reversed(list(_named_calls(prompt.said or prompt.text))):
+        for tool in prompt.tools:
+            if tool.name == name:
+                return _call_of(tool, given)
+    if prompt.tools and (prompt.forced or _USE_THE_TOOL.search(prompt.text)):
+        return _call_of(prompt.tools[0])
+    return None
+
+
+def _named_calls(text: str) -> Iterator[tuple[str, dict[str, object] | None]]:
+    """Each tool that ``text`` says to use, with the JSON object to use it with."""
+    for match in _USE_THE_TOOL_NAMED.finditer(text):
+        given = _WITH.match(text, match.end())
+        # As it stands and, where a sentence ends with it, without its full stop.
+        for name in dict.fromkeys((match[1], match[1].rstrip(".:!?"))):
+            yield name, None if given is None else _object_at(text, given.end())
+
+
+def _object_at(text: str, place: int) -> dict[str, object] | None:
+    """The JSON object that begins there; None where it is none."""
+    try:
+        _, end = JSONDecoder().raw_decode(text, place)
+        value = msgspec.json.decode(text[place:end])
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _call_of(tool: OfferedTool, given: dict[str, object] | None = None) -> Call:
+    match given:
+        case {"input": str(text), **rest} if tool.custom and not rest:
+            arguments = text
+        case None:
+            arguments = "sample input" if tool.custom else sample_arguments(tool.schema)
+        case _:
+            arguments = msgspec.json.encode(given).decode()
+    return Call(tool.name, arguments, tool.custom, tool.namespace)
+
+
+def _json(prompt: Prompt, schema: dict[str, object], chinese: bool) -> str:
+    """An answer that is JSON: a sample that fits ``schema``, or the usual text in an object."""
+    if not schema:
+        return msgspec.json.encode({"answer": "".join(_text(prompt, chinese))}).decode()
+    return msgspec.json.encode(_sample("answer", schema, schema, MAX_SCHEMA_DEPTH)).decode()
 
 
 def sample_arguments(schema: dict[str, object] | None) -> str:

@@ -27,9 +27,21 @@ class _Part(msgspec.Struct):
     image_url: _ImageURL | None = None
 
 
-class _Message(msgspec.Struct):
+class _Named(msgspec.Struct):
+    name: str = ""
+
+
+class _ToolCall(msgspec.Struct):
+    id: str = ""
+    function: _Named | None = None
+    custom: _Named | None = None
+
+
+class Message(msgspec.Struct):
     role: str
     content: str | list[_Part] | None = None
+    tool_calls: list[_ToolCall] | None = None
+    tool_call_id: str | None = None
 
     @property
     def text(self) -> str:
@@ -48,10 +60,34 @@ class _Function(msgspec.Struct):
     parameters: dict[str, object] | None = None
 
 
-class _Tool(msgspec.Struct):
+class Tool(msgspec.Struct):
     """A tool as offered, and the one that ``tool_choice`` may name."""
 
     function: _Function | None = None
+    custom: _Named | None = None
+
+    @property
+    def offered(self) -> OfferedTool | None:
+        """None for a tool that the client does not run."""
+        if self.custom is not None:
+            return OfferedTool(self.custom.name, custom=True)
+        return OfferedTool(self.function.name, self.function.parameters) if self.function else None
+
+
+class _JSONSchema(msgspec.Struct):
+    schema: dict[str, object] | None = None
+
+
+class _ResponseFormat(msgspec.Struct):
+    type: str | None = None
+    json_schema: _JSONSchema | None = None
+
+    @property
+    def schema(self) -> dict[str, object] | None:
+        """That of the JSON which the answer must be; None where it need not be any."""
+        if self.json_schema is not None:
+            return self.json_schema.schema or {}
+        return {} if self.type == "json_object" else None
 
 
 class _StreamOptions(msgspec.Struct):
@@ -64,47 +100,45 @@ class _Thinking(msgspec.Struct):
 
 class Body(msgspec.Struct):
     model: str | None = None
-    messages: list[_Message] | None = None
+    messages: list[Message] | None = None
     stream: bool | None = None
     stream_options: _StreamOptions | None = None
-    tools: list[_Tool] | None = None
-    tool_choice: str | _Tool | None = None
+    tools: list[Tool] | None = None
+    tool_choice: str | Tool | None = None
     max_tokens: int | None = None
     max_completion_tokens: int | None = None
     reasoning_effort: str | None = None
     thinking: _Thinking | None = None
+    response_format: _ResponseFormat | None = None
 
 
-def _offered(body: Body) -> tuple[OfferedTool | None, bool]:
-    """The tool to call, and whether it must be."""
-    functions = [tool.function for tool in body.tools or () if tool.function]
-    choice = body.tool_choice
-    if not functions or choice == "none":
-        return None, False
-    if isinstance(choice, _Tool) and choice.function:
-        named = choice.function.name
-        functions.sort(key=lambda function: function.name != named)
-    forced = choice == "required" or isinstance(choice, _Tool)
-    return OfferedTool(functions[0].name, functions[0].parameters), forced
-
-
-def prompt_of(body: Body, messages: list[_Message], *, think: bool) -> Prompt:
+def prompt_of(body: Body, messages: list[Message], *, think: bool) -> Prompt:
     spoken = [number for number, message in enumerate(messages) if message.role == "assistant"]
     fresh = messages[spoken[-1] + 1 :] if spoken else messages
     users = [message for message in messages if message.role == "user"]
-    tool, forced = _offered(body)
     images = tuple(image for message in fresh for image in message.images)
     offered = "".join(msgspec.json.encode(tool).decode() for tool in body.tools or ())
     return Prompt(
         text=users[-1].text if users else "",
+        said="\n".join(message.text for message in fresh if message.role == "user" and message.text),
         tokens=tokens("".join(message.text for message in messages) + offered) + IMAGE_TOKENS * len(images),
         images=images,
-        tool=tool,
-        forced=forced,
+        tools=_offered(body),
+        forced=body.tool_choice == "required" or isinstance(body.tool_choice, Tool),
         tool_results=tuple(message.text for message in fresh if message.role == "tool"),
         think=think,
         max_tokens=body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens,
+        schema=body.response_format.schema if body.response_format else None,
     )
+
+
+def _offered(body: Body) -> tuple[OfferedTool, ...]:
+    """The tools that may be called."""
+    if body.tool_choice == "none":
+        return ()
+    tools = tuple(offered for tool in body.tools or () if (offered := tool.offered))
+    named = body.tool_choice.offered if isinstance(body.tool_choice, Tool) else None
+    return tools if named is None else tuple(tool for tool in tools if tool.name == named.name)
 
 
 def frame(value: object) -> bytes:
@@ -118,7 +152,8 @@ def finish_reason(answer: Answer) -> str:
 
 
 def tool_call(call: Call, id_: str, arguments: str) -> Chunk:
-    return {"id": id_, "type": "function", "function": {"name": call.name, "arguments": arguments}}
+    kind, text = ("custom", "input") if call.custom else ("function", "arguments")
+    return {"id": id_, "type": kind, kind: {"name": call.name, text: arguments}}
 
 
 def usage_of(asked: Asked, answer: Answer) -> Chunk:

@@ -14,9 +14,6 @@ from .wire import Asked, Ending, Response, Wire
 ELSEWHERE = "http://127.0.0.1:9/elsewhere"
 """Where ``fault-redirect`` points: the discard port, where nobody should ever be asked."""
 
-FRAMES_BEFORE = 4
-"""How much of an answer comes before its fault; never all of it, never its end marker."""
-
 _ENGLISH = Answer(text=("This", " answer", " will", " never", " be", " whole", "."))
 _CHINESE = Answer(text=("这", "个", "回", "答", "不", "会", "完", "整"))
 
@@ -30,7 +27,7 @@ def rehearse(name: str, wire: Wire, asked: Asked) -> Response | None:
 def _pieces(wire: Wire, asked: Asked, answer: Answer = _ENGLISH) -> list[bytes]:
     """The beginning of an answer: a few frames, or half of a whole body."""
     if asked.stream:
-        return list(islice(wire.frames(asked, answer), FRAMES_BEFORE))
+        return list(islice(wire.frames(asked, answer), wire.fault_after))
     body = wire.whole(asked, answer)
     return [body[: len(body) // 2]]
 
@@ -58,7 +55,7 @@ def _cut(wire: Wire, asked: Asked) -> Response:
 def _cut_mid_utf8(wire: Wire, asked: Asked) -> Response:
     """Ends after the first byte of a character that has three."""
     if asked.stream:
-        pieces = list(islice(wire.frames(asked, _CHINESE), FRAMES_BEFORE))
+        pieces = list(islice(wire.frames(asked, _CHINESE), wire.fault_after))
     else:
         pieces = [wire.whole(asked, _CHINESE)]
     pieces[-1] = pieces[-1][: _first_non_ascii(pieces[-1]) + 1]
@@ -76,13 +73,14 @@ def _end_without_marker(wire: Wire, asked: Asked) -> Response:
 def _error_in_stream(wire: Wire, asked: Asked) -> Response:
     if not asked.stream:
         return _error_in_200(wire, asked)
-    return Response([*_pieces(wire, asked), wire.error_frame()], wire.stream_type)
+    begun = _pieces(wire, asked)
+    return Response([*begun, wire.error_frame(asked, len(begun))], wire.stream_type)
 
 
 def _error_first(wire: Wire, asked: Asked) -> Response:
     if not asked.stream:
         return _error_in_200(wire, asked)
-    return Response((wire.error_frame(),), wire.stream_type)
+    return Response((wire.error_frame(asked, 0),), wire.stream_type)
 
 
 def _error_in_200(wire: Wire, asked: Asked) -> Response:

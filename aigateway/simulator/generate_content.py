@@ -1,6 +1,7 @@
-"""Reading a Gemini request in its Code Assist envelope.
+"""Reading a Gemini request, alone or in its Code Assist envelope.
 
-Pure. Only what decides an answer is read. The answer's form is in `code_assist`.
+Pure. Only what decides an answer is read. What Google refuses is in `google_rules`, the
+answer's form in `google`.
 """
 
 from __future__ import annotations
@@ -32,9 +33,15 @@ class _FunctionResponse(msgspec.Struct):
         return msgspec.json.encode(self.response or {}).decode()
 
 
-class _Part(msgspec.Struct, rename="camel"):
+class _FunctionCall(msgspec.Struct):
+    name: str = ""
+
+
+class Part(msgspec.Struct, rename="camel"):
     text: str | None = None
     thought: bool | None = None
+    thought_signature: str | None = None
+    function_call: _FunctionCall | None = None
     inline_data: _InlineData | None = None
     file_data: dict[str, object] | None = None
     function_response: _FunctionResponse | None = None
@@ -46,9 +53,9 @@ class _Part(msgspec.Struct, rename="camel"):
         return Image() if self.file_data is not None else None
 
 
-class _Content(msgspec.Struct):
+class Content(msgspec.Struct):
     role: str | None = None
-    parts: list[_Part] | None = None
+    parts: list[Part] | None = None
 
     @property
     def text(self) -> str:
@@ -84,50 +91,67 @@ class _ThinkingConfig(msgspec.Struct):
 class _GenerationConfig(msgspec.Struct, rename="camel"):
     max_output_tokens: int | None = None
     thinking_config: _ThinkingConfig | None = None
+    response_mime_type: str | None = None
+    response_schema: dict[str, object] | None = None
+    response_json_schema: dict[str, object] | None = None
 
 
-class _Request(msgspec.Struct, rename="camel"):
-    contents: list[_Content] | None = None
-    system_instruction: _Content | None = None
+class GenerateContent(msgspec.Struct, rename="camel"):
+    contents: list[Content] | None = None
+    system_instruction: Content | None = None
     tools: list[_Tool] | None = None
     tool_config: _ToolConfig | None = None
     generation_config: _GenerationConfig | None = None
 
+    @property
+    def thinks(self) -> bool:
+        thinking = self.generation_config.thinking_config if self.generation_config else None
+        return thinking is not None and bool(thinking.camel or thinking.snake)
 
-class Envelope(msgspec.Struct):
-    model: str | None = None
-    request: _Request | None = None
+    @property
+    def calling_mode(self) -> str | None:
+        config = self.tool_config and self.tool_config.function_calling_config
+        return config.mode if config else None
 
 
-def prompt_of(request: _Request, contents: list[_Content]) -> Prompt:
+def prompt_of(request: GenerateContent, contents: list[Content]) -> Prompt:
     spoken = [number for number, content in enumerate(contents) if content.role == "model"]
-    fresh = [part for content in contents[spoken[-1] + 1 if spoken else 0 :] for part in content.parts or ()]
+    fresh = contents[spoken[-1] + 1 if spoken else 0 :]
+    parts = [part for content in fresh for part in content.parts or ()]
     texts = [content.text for content in contents if content.role != "model" and content.text]
-    images = tuple(image for part in fresh if (image := part.image) is not None)
+    images = tuple(image for part in parts if (image := part.image) is not None)
     every = [*contents, *([request.system_instruction] if request.system_instruction else [])]
     offered = "".join(msgspec.json.encode(tool).decode() for tool in request.tools or ())
     config = request.generation_config or _GenerationConfig()
-    thinking = config.thinking_config
-    tool, forced = _offered(request)
     return Prompt(
         text=texts[-1] if texts else "",
+        said="\n".join(content.text for content in fresh if content.text),
         tokens=tokens("".join(content.text for content in every) + offered) + IMAGE_TOKENS * len(images),
         images=images,
-        tool=tool,
-        forced=forced,
-        tool_results=tuple(part.function_response.text for part in fresh if part.function_response),
-        think=thinking is not None and bool(thinking.camel or thinking.snake),
+        tools=_offered(request),
+        forced=request.calling_mode == "ANY",
+        tool_results=tuple(part.function_response.text for part in parts if part.function_response),
+        think=request.thinks,
         max_tokens=config.max_output_tokens,
+        schema=_schema(config),
     )
 
 
-def _offered(request: _Request) -> tuple[OfferedTool | None, bool]:
-    """The tool to call, and whether it must be."""
+def _schema(config: _GenerationConfig) -> dict[str, object] | None:
+    if config.response_mime_type != "application/json":
+        return None
+    return config.response_schema or config.response_json_schema or {}
+
+
+def _offered(request: GenerateContent) -> tuple[OfferedTool, ...]:
+    """The tools that may be called."""
     declared = [one for tool in request.tools or () for one in tool.function_declarations or ()]
     config = (request.tool_config or _ToolConfig()).function_calling_config or _CallingConfig()
-    if config.allowed_function_names:
-        declared = [one for one in declared if one.name in config.allowed_function_names]
-    if not declared or config.mode == "NONE":
-        return None, False
-    first = declared[0]
-    return OfferedTool(first.name, first.parameters or first.parameters_json_schema), config.mode == "ANY"
+    if config.mode == "NONE":
+        return ()
+    allowed = config.allowed_function_names or [one.name for one in declared]
+    return tuple(
+        OfferedTool(one.name, one.parameters or one.parameters_json_schema)
+        for one in declared
+        if one.name in allowed
+    )

@@ -13,7 +13,7 @@ import msgspec
 
 from .answers import Answer, Call
 from .chat_completions import DONE, Body, Chunk, finish_reason, frame, prompt_of, tool_call, usage_of
-from .wire import Asked, Refused, Response, retry_after_header
+from .wire import Asked, Refused, Response, retry_after_header, unique
 
 
 class GLMWire:
@@ -24,8 +24,9 @@ class GLMWire:
 
     stream_type = "text/event-stream;charset=UTF-8"
     json_type = "application/json; charset=UTF-8"
+    fault_after = 4
 
-    def read(self, body: bytes, *, stream: bool | None, serial: int, created: int) -> Asked:
+    def read(self, body: bytes, *, serial: int, created: int) -> Asked:
         try:
             parsed = msgspec.json.decode(body, type=Body)
         except (msgspec.DecodeError, UnicodeDecodeError):
@@ -98,7 +99,7 @@ class GLMWire:
     def failed(self) -> Response:
         return self._error(500, "500", "Internal server error")
 
-    def error_frame(self) -> bytes:
+    def error_frame(self, asked: Asked, after: int) -> bytes:
         return frame({"error": {"code": "1234", "message": "Network error, please try again later"}})
 
     def error_body(self) -> bytes:
@@ -131,7 +132,7 @@ class GLMWire:
         return frame({**self._head(asked), "choices": [{"index": 0, "delta": delta}]})
 
     def _call(self, asked: Asked, call: Call) -> Chunk:
-        made = tool_call(call, f"call_{asked.serial:024x}", call.arguments)
+        made = tool_call(call, f"call_{unique('glm', asked)}", call.arguments)
         return {"id": made["id"], "index": 0, "type": made["type"], "function": made["function"]}
 
     def _usage(self, asked: Asked, answer: Answer) -> Chunk:

@@ -1,42 +1,126 @@
-"""OpenAI's Chat Completions as its server writes them.
+"""OpenAI's Chat Completions as its server writes them, and what it refuses.
 
 Pure. Chunks, whole answers and errors have the names, in the order, of recordings of
-https://api.openai.com/v1/chat/completions.
+https://api.openai.com/v1/chat/completions. Its Responses are in `responses`.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import msgspec
 
 from .answers import Answer
-from .chat_completions import DONE, Body, Chunk, finish_reason, frame, prompt_of, tool_call, usage_of
-from .wire import Asked, Refused, Response, retry_after_header
+from .chat_completions import (
+    DONE,
+    Body,
+    Chunk,
+    Message,
+    finish_reason,
+    frame,
+    prompt_of,
+    tool_call,
+    usage_of,
+)
+from .wire import Asked, Refused, Response, retry_after_header, unique
+
+TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]+\Z")
+LONGEST_TOOL_NAME = 64
 
 
-class OpenAIWire:
+class OpenAIErrors:
+    """Errors as OpenAI words them, at each of its endpoints."""
+
     stream_type = "text/event-stream; charset=utf-8"
     json_type = "application/json"
 
-    def read(self, body: bytes, *, stream: bool | None, serial: int, created: int) -> Asked:
+    def headers(self, asked: Asked) -> tuple[tuple[str, str], ...]:
+        return (("x-request-id", f"req_simulated{asked.serial:020d}"),)
+
+    def unauthorized(self) -> Response:
+        return self.refusal("Incorrect API key provided.", None, "invalid_api_key", status=401)
+
+    def unknown_path(self) -> Response:
+        return self.refusal(
+            "Invalid URL: this simulator has POST /v1/chat/completions and /v1/responses.", status=404
+        )
+
+    def unknown_model(self, model: str) -> Response:
+        message = f"The model `{model}` does not exist or you do not have access to it."
+        return self.refusal(message, None, "model_not_found", status=404)
+
+    def busy(self, retry_after: int | None) -> Response:
+        message = "Rate limit reached for requests per min (RPM): Limit 3, Used 3, Requested 1."
+        if retry_after is not None:
+            message += f" Please try again in {retry_after}s."
+        return self._error(429, message, "requests", None, "rate_limit_exceeded", retry_after)
+
+    def failed(self) -> Response:
+        return Response((self.error_body(),), self.json_type, 500)
+
+    def error_frame(self, asked: Asked, after: int) -> bytes:
+        return b"data: %b\n\n" % self.error_body()
+
+    def error_body(self) -> bytes:
+        message = "The server had an error while processing your request. Sorry about that!"
+        return msgspec.json.encode(_openai_error(message, "server_error", None, None))
+
+    def check_name(self, name: str, param: str) -> None:
+        """Refuse the name of a tool that is not one for OpenAI."""
+        if not TOOL_NAME.match(name):
+            message = (
+                f"Invalid '{param}': string does not match pattern. Expected a string that matches the "
+                "pattern '^[a-zA-Z0-9_-]+$'."
+            )
+            raise Refused(self.refusal(message, param, "invalid_value"))
+        if len(name) > LONGEST_TOOL_NAME:
+            message = (
+                f"Invalid '{param}': string too long. Expected a string with maximum length "
+                f"{LONGEST_TOOL_NAME}, but got a string with length {len(name)} instead."
+            )
+            raise Refused(self.refusal(message, param, "string_above_max_length"))
+
+    def refusal(
+        self, message: str, param: str | None = None, code: str | None = None, status: int = 400
+    ) -> Response:
+        return self._error(status, message, "invalid_request_error", param, code)
+
+    def _error(
+        self,
+        status: int,
+        message: str,
+        type_: str,
+        param: str | None,
+        code: str | None,
+        retry_after: int | None = None,
+    ) -> Response:
+        body = msgspec.json.encode(_openai_error(message, type_, param, code))
+        return Response((body,), self.json_type, status, retry_after_header(retry_after))
+
+
+class OpenAIWire(OpenAIErrors):
+    fault_after = 4
+
+    def read(self, body: bytes, *, serial: int, created: int) -> Asked:
         try:
             parsed = msgspec.json.decode(body, type=Body)
         except msgspec.ValidationError as error:
-            raise Refused(self._refusal(f"Invalid body: {error}.")) from None
+            raise Refused(self.refusal(f"Invalid body: {error}.")) from None
         except (msgspec.DecodeError, UnicodeDecodeError):
-            raise Refused(self._refusal("We could not parse the JSON body of your request.")) from None
+            raise Refused(self.refusal("We could not parse the JSON body of your request.")) from None
         if not parsed.model:
-            raise Refused(self._refusal("you must provide a model parameter"))
+            raise Refused(self.refusal("you must provide a model parameter"))
         if not parsed.messages:
             missing = "Missing required parameter: 'messages'."
-            raise Refused(self._refusal(missing, "messages", "missing_required_parameter"))
+            raise Refused(self.refusal(missing, "messages", "missing_required_parameter"))
         if parsed.max_tokens is not None and parsed.model.startswith(("o1", "o3", "o4", "gpt-5")):
             unsupported = (
                 "Unsupported parameter: 'max_tokens' is not supported with this model. "
                 "Use 'max_completion_tokens' instead."
             )
-            raise Refused(self._refusal(unsupported, "max_tokens", "unsupported_parameter"))
+            raise Refused(self.refusal(unsupported, "max_tokens", "unsupported_parameter"))
+        self._check(parsed, parsed.messages)
         # The reasoning itself never shows here, only its tokens in the usage.
         think = parsed.reasoning_effort not in (None, "none", "minimal")
         return Asked(
@@ -54,13 +138,14 @@ class OpenAIWire:
             for piece in answer.text:
                 yield self._delta(asked, {"content": piece})
         else:
-            call = tool_call(answer.call, f"call_{asked.serial:024d}", "")
+            kind, text = ("custom", "input") if answer.call.custom else ("function", "arguments")
+            call = tool_call(answer.call, f"call_{unique('openai', asked)}", "")
             first = {"index": 0, **call}
             yield self._delta(
                 asked, {"role": "assistant", "content": None, "tool_calls": [first], "refusal": None}
             )
-            for part in _parts(answer.call.arguments):
-                yield self._delta(asked, {"tool_calls": [{"index": 0, "function": {"arguments": part}}]})
+            for part in parts(answer.call.arguments):
+                yield self._delta(asked, {"tool_calls": [{"index": 0, kind: {text: part}}]})
         yield self._delta(asked, {}, finish_reason(answer))
         if asked.include_usage:
             yield frame({**self._head(asked), "choices": [], "usage": self._usage(asked, answer)})
@@ -73,7 +158,7 @@ class OpenAIWire:
         }
         if answer.call is not None:
             message["tool_calls"] = [
-                tool_call(answer.call, f"call_{asked.serial:024d}", answer.call.arguments)
+                tool_call(answer.call, f"call_{unique('openai', asked)}", answer.call.arguments)
             ]
         message |= {"refusal": None, "annotations": []}
         return msgspec.json.encode(
@@ -96,51 +181,32 @@ class OpenAIWire:
             }
         )
 
-    def headers(self, asked: Asked) -> tuple[tuple[str, str], ...]:
-        return (("x-request-id", f"req_simulated{asked.serial:020d}"),)
+    def _check(self, body: Body, messages: list[Message]) -> None:
+        """Refuse tools with bad names, and calls and results that do not belong together."""
+        for number, tool in enumerate(body.tools or ()):
+            if (offered := tool.offered) is not None:
+                kind = "custom" if offered.custom else "function"
+                self.check_name(offered.name, f"tools[{number}].{kind}.name")
+        waiting: list[str] = []
+        for number, message in enumerate(messages):
+            if message.role == "tool":
+                if message.tool_call_id not in waiting:
+                    raise Refused(self.refusal(_STRAY_RESULT, f"messages.[{number}].role"))
+                waiting.remove(message.tool_call_id)
+                continue
+            self._check_answered(waiting, number)
+            calls = message.tool_calls or []
+            waiting = [call.id for call in calls]
+            for place, call in enumerate(calls):
+                if called := call.function or call.custom:
+                    kind = "function" if call.function else "custom"
+                    self.check_name(called.name, f"messages[{number}].tool_calls[{place}].{kind}.name")
+        self._check_answered(waiting, len(messages))
 
-    def unauthorized(self) -> Response:
-        return self._refusal("Incorrect API key provided.", None, "invalid_api_key", status=401)
-
-    def unknown_path(self) -> Response:
-        return self._refusal("Invalid URL: this simulator has POST /v1/chat/completions.", status=404)
-
-    def unknown_model(self, model: str) -> Response:
-        message = f"The model `{model}` does not exist or you do not have access to it."
-        return self._refusal(message, None, "model_not_found", status=404)
-
-    def busy(self, retry_after: int | None) -> Response:
-        message = "Rate limit reached for requests per min (RPM): Limit 3, Used 3, Requested 1."
-        if retry_after is not None:
-            message += f" Please try again in {retry_after}s."
-        return self._error(429, message, "requests", None, "rate_limit_exceeded", retry_after)
-
-    def failed(self) -> Response:
-        return Response((self.error_body(),), self.json_type, 500)
-
-    def error_frame(self) -> bytes:
-        return b"data: %b\n\n" % self.error_body()
-
-    def error_body(self) -> bytes:
-        message = "The server had an error while processing your request. Sorry about that!"
-        return msgspec.json.encode(_openai_error(message, "server_error", None, None))
-
-    def _refusal(
-        self, message: str, param: str | None = None, code: str | None = None, status: int = 400
-    ) -> Response:
-        return self._error(status, message, "invalid_request_error", param, code)
-
-    def _error(
-        self,
-        status: int,
-        message: str,
-        type_: str,
-        param: str | None,
-        code: str | None,
-        retry_after: int | None = None,
-    ) -> Response:
-        body = msgspec.json.encode(_openai_error(message, type_, param, code))
-        return Response((body,), self.json_type, status, retry_after_header(retry_after))
+    def _check_answered(self, waiting: list[str], number: int) -> None:
+        if waiting:
+            message = _UNANSWERED + ", ".join(waiting)
+            raise Refused(self.refusal(message, f"messages.[{number}].role"))
 
     def _id(self, asked: Asked) -> str:
         return f"chatcmpl-simulated{asked.serial:020d}"
@@ -174,7 +240,17 @@ class OpenAIWire:
         return usage
 
 
-def _parts(arguments: str) -> list[str]:
+_STRAY_RESULT = (
+    "Invalid parameter: messages with role 'tool' must be a response to a preceeding message with "
+    "'tool_calls'."
+)
+_UNANSWERED = (
+    "An assistant message with 'tool_calls' must be followed by tool messages responding to each "
+    "'tool_call_id'. The following tool_call_ids did not have response messages: "
+)
+
+
+def parts(arguments: str) -> list[str]:
     """Arguments as OpenAI streams them: a few characters a delta, several deltas."""
     size = max(1, min(8, len(arguments) // 3))
     return [arguments[start : start + size] for start in range(0, len(arguments), size)]

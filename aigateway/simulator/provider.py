@@ -1,14 +1,15 @@
 """Simulated providers as twisted.web resources: paths, keys, counters.
 
-What is said is in `answers`, how it looks on the wire in `openai`, `glm` and
-`code_assist`, when it is written in `pacing`.
+What is said is in `answers`, how it looks on the wire in a module for each format, when it
+is written in `pacing`.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
-from urllib.parse import parse_qs
+from collections.abc import Callable, Iterator
+from functools import partial
+from urllib.parse import parse_qs, unquote
 
 import msgspec
 from twisted.internet.interfaces import IReactorTime
@@ -18,11 +19,15 @@ from twisted.web.server import NOT_DONE_YET
 
 from .account import CodeAssistAccount
 from .answers import answer
+from .anthropic import AnthropicWire
 from .code_assist import CodeAssistWire
 from .faults import FAULTS, rehearse
+from .gemini import GeminiWire
 from .glm import GLMWire
+from .google import GoogleWire
 from .openai import OpenAIWire
 from .pacing import PacedBody
+from .responses import ResponsesWire
 from .wire import Asked, Refused, Response, Wire
 
 PACE = 0.05
@@ -111,56 +116,72 @@ class SimulatedProvider(Simulated):
         body = body_of(request)
         if request.method != b"POST":
             return self.respond(request, self.wire.unknown_path())
-        if self._key(request) is None:
-            self.note(request, body)
-            return self.respond(request, self.wire.unauthorized())
-        return self.route(request, body)
-
-    def route(self, request: Request, body: bytes) -> int:
-        """Answer an authorized POST."""
         self.note(request, body)
-        if request.path != self.base_path.encode() + b"/chat/completions":
-            return self.respond(request, self.wire.unknown_path())
-        return self.respond_with_answer(request, body, stream=None)
-
-    def respond_with_answer(self, request: Request, body: bytes, *, stream: bool | None) -> int:
-        self.requests += 1
+        key = self.key(request)
+        if key in ("", "fault-401"):
+            return self.respond(request, self.unauthorized(key))
         try:
-            asked = self.wire.read(
-                body, stream=stream, serial=self.requests, created=int(self.clock.seconds())
-            )
+            return self.route(request, request.path.decode("latin-1").removeprefix(self.base_path), body)
         except Refused as refused:
             return self.respond(request, refused.response)
-        response = self._response(request, asked)
+
+    def key(self, request: Request) -> str:
+        """The credential, empty where there is none: a bearer token."""
+        scheme, _, key = (request.getHeader("Authorization") or "").partition(" ")
+        return key.strip() if scheme.lower() == "bearer" else ""
+
+    def unauthorized(self, key: str) -> Response:
+        return self.wire.unauthorized()
+
+    def route(self, request: Request, path: str, body: bytes) -> int:
+        """Answer an authorized POST to ``path``, which is without `base_path`; `Refused` may
+        be raised."""
+        raise NotImplementedError
+
+    def respond_with_answer(self, request: Request, wire: Wire, read: Callable[..., Asked]) -> int:
+        """Read the request, given its serial number and the time, and answer it."""
+        self.requests += 1
+        asked = read(serial=self.requests, created=int(self.clock.seconds()))
+        response = self._response(request, wire, asked)
         interval = self.pace or None
         return self.respond(request, response, first=self.pace * INTERVALS_BEFORE_FIRST, interval=interval)
 
-    def frames(self, request: Request, asked: Asked) -> Iterator[bytes]:
-        return self.wire.frames(asked, answer(asked.prompt))
+    def frames(self, request: Request, wire: Wire, asked: Asked) -> Iterator[bytes]:
+        return wire.frames(asked, answer(asked.prompt))
 
-    def _response(self, request: Request, asked: Asked) -> Response:
-        for name in (asked.model, self._key(request) or ""):
-            if (fault := rehearse(name, self.wire, asked)) is not None:
+    def json(self, request: Request, value: object) -> int:
+        return self.respond(request, Response((msgspec.json.encode(value),), self.wire.json_type))
+
+    def _response(self, request: Request, wire: Wire, asked: Asked) -> Response:
+        for name in (asked.model, self.key(request)):
+            if (fault := rehearse(name, wire, asked)) is not None:
                 return fault
         if asked.model.startswith(("no-such-", "fault-")):
-            return self.wire.unknown_model(asked.model)
-        headers = self.wire.headers(asked)
+            return wire.unknown_model(asked.model)
+        headers = wire.headers(asked)
         if asked.stream:
-            return Response(self.frames(request, asked), self.wire.stream_type, headers=headers)
-        return Response((self.wire.whole(asked, answer(asked.prompt)),), self.wire.json_type, headers=headers)
-
-    def _key(self, request: Request) -> str | None:
-        """The bearer token, None where there is none or one that is to be refused."""
-        scheme, _, key = (request.getHeader("Authorization") or "").partition(" ")
-        key = key.strip()
-        return key if scheme.lower() == "bearer" and key not in ("", "fault-401") else None
+            return Response(self.frames(request, wire, asked), wire.stream_type, headers=headers)
+        return Response((wire.whole(asked, answer(asked.prompt)),), wire.json_type, headers=headers)
 
 
 class SimulatedOpenAI(SimulatedProvider):
-    """OpenAI: ``POST /v1/chat/completions``."""
+    """OpenAI: ``POST /v1/chat/completions`` and ``POST /v1/responses``."""
 
     wire = OpenAIWire()
     base_path = "/v1"
+
+    def __init__(self, clock: IReactorTime, pace: float = PACE) -> None:
+        super().__init__(clock, pace)
+        self.responses = ResponsesWire()
+
+    def route(self, request: Request, path: str, body: bytes) -> int:
+        match path:
+            case "/chat/completions":
+                return self.respond_with_answer(request, self.wire, partial(self.wire.read, body))
+            case "/responses":
+                return self.respond_with_answer(request, self.responses, partial(self.responses.read, body))
+            case _:
+                return self.respond(request, self.wire.unknown_path())
 
 
 class SimulatedGLM(SimulatedProvider):
@@ -169,8 +190,81 @@ class SimulatedGLM(SimulatedProvider):
     wire = GLMWire()
     base_path = "/api/paas/v4"
 
+    def route(self, request: Request, path: str, body: bytes) -> int:
+        if path != "/chat/completions":
+            return self.respond(request, self.wire.unknown_path())
+        return self.respond_with_answer(request, self.wire, partial(self.wire.read, body))
 
-class SimulatedAntigravity(SimulatedProvider):
+
+class SimulatedAnthropic(SimulatedProvider):
+    """Anthropic: ``POST /v1/messages`` and ``/v1/messages/count_tokens``."""
+
+    wire = AnthropicWire()
+    base_path = "/v1"
+
+    def key(self, request: Request) -> str:
+        return (request.getHeader("x-api-key") or "").strip() or super().key(request)
+
+    def unauthorized(self, key: str) -> Response:
+        return self.wire.unauthorized() if key else self.wire.without_key()
+
+    def route(self, request: Request, path: str, body: bytes) -> int:
+        beta = bool(request.getHeader("anthropic-beta"))
+        known = self.wire.fields(request.getHeader("anthropic-version"), beta=beta)
+        match path:
+            case "/messages":
+                read = partial(self.wire.read, body, known=known)
+                return self.respond_with_answer(request, self.wire, read)
+            case "/messages/count_tokens":
+                return self.json(request, {"input_tokens": self.wire.input_tokens(body, known=known)})
+            case _:
+                return self.respond(request, self.wire.unknown_path())
+
+
+class SimulatedGoogle(SimulatedProvider):
+    """What Google's two providers have in common."""
+
+    wire: GoogleWire
+
+    def frames(self, request: Request, wire: Wire, asked: Asked) -> Iterator[bytes]:
+        """Without ``alt=sse`` the real servers stream a JSON array; so do these."""
+        if b"alt=sse" in request.uri.partition(b"?")[2].split(b"&"):
+            return super().frames(request, wire, asked)
+        return self.wire.array(asked, answer(asked.prompt))
+
+
+class SimulatedGemini(SimulatedGoogle):
+    """The Gemini API: ``POST /v1beta/models/{model}:generateContent``,
+    ``:streamGenerateContent`` and ``:countTokens``."""
+
+    wire: GeminiWire = GeminiWire()
+    base_path = "/v1beta"
+
+    def key(self, request: Request) -> str:
+        return (request.getHeader("x-goog-api-key") or "").strip()
+
+    def unauthorized(self, key: str) -> Response:
+        return self.wire.unauthorized() if key else self.wire.unregistered()
+
+    def route(self, request: Request, path: str, body: bytes) -> int:
+        name, _, method = path.removeprefix("/v1").rpartition(":")  # the API's other version
+        model = unquote(name.removeprefix("/models/"))
+        if not name.startswith("/models/") or not model:
+            return self.respond(request, self.wire.unknown_path())
+        match method:
+            case "streamGenerateContent" | "generateContent":
+                stream = method == "streamGenerateContent"
+                read = partial(self.wire.read, body, model=model, stream=stream)
+                return self.respond_with_answer(request, self.wire, read)
+            case "countTokens":
+                count = self.wire.total_tokens(body)
+                details = [{"modality": "TEXT", "tokenCount": count}]
+                return self.json(request, {"totalTokens": count, "promptTokensDetails": details})
+            case _:
+                return self.respond(request, self.wire.unknown_path())
+
+
+class SimulatedAntigravity(SimulatedGoogle):
     """Antigravity: ``POST /v1internal:…`` and Google's OAuth endpoint at ``POST /token``.
 
     ``onboarded``: whether the account already has a project; else ``onboardUser`` makes one,
@@ -189,38 +283,27 @@ class SimulatedAntigravity(SimulatedProvider):
         if request.path == b"/token" and request.method == b"POST":
             return self.respond(request, self._token(body_of(request)))
         if request.method == b"GET" and request.path.startswith(b"/v1internal/operations/"):
-            return self._json(request, self.account.onboard())
+            return self.json(request, self.account.onboard())
         return super().render(request)
 
-    def route(self, request: Request, body: bytes) -> int:
-        self.note(request, body)
-        match request.path.decode("latin-1").removeprefix("/v1internal:"):
+    def route(self, request: Request, path: str, body: bytes) -> int:
+        match path.removeprefix("/v1internal:"):
             case "streamGenerateContent":
-                return self.respond_with_answer(request, body, stream=True)
+                read = partial(self.wire.read, body, stream=True)
+                return self.respond_with_answer(request, self.wire, read)
             case "generateContent":
-                return self.respond_with_answer(request, body, stream=False)
+                read = partial(self.wire.read, body, stream=False)
+                return self.respond_with_answer(request, self.wire, read)
             case "countTokens":
-                try:
-                    return self._json(request, {"totalTokens": self.wire.total_tokens(body)})
-                except Refused as refused:
-                    return self.respond(request, refused.response)
+                return self.json(request, {"totalTokens": self.wire.total_tokens(body)})
             case "loadCodeAssist":
-                return self._json(request, self.account.load())
+                return self.json(request, self.account.load())
             case "onboardUser":
-                return self._json(request, self.account.onboard())
+                return self.json(request, self.account.onboard())
             case "fetchAvailableModels":
-                return self._json(request, self.account.models(int(self.clock.seconds())))
+                return self.json(request, self.account.models(int(self.clock.seconds())))
             case _:
                 return self.respond(request, self.wire.unknown_path())
-
-    def frames(self, request: Request, asked: Asked) -> Iterator[bytes]:
-        """Without ``alt=sse`` the real server streams a JSON array; so does this one."""
-        if b"alt=sse" in request.uri.partition(b"?")[2].split(b"&"):
-            return super().frames(request, asked)
-        return self.wire.array(asked, answer(asked.prompt))
-
-    def _json(self, request: Request, value: object) -> int:
-        return self.respond(request, Response((msgspec.json.encode(value),), self.wire.json_type))
 
     def _token(self, body: bytes) -> Response:
         form = {name: values[-1] for name, values in parse_qs(body.decode("latin-1")).items()}

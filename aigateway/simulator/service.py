@@ -13,11 +13,19 @@ from twisted.web.http import Request
 from twisted.web.server import Request as SiteRequest
 from twisted.web.server import Site
 
-from .provider import PACE, SimulatedAntigravity, SimulatedGLM, SimulatedOpenAI, SimulatedProvider
+from .provider import (
+    PACE,
+    SimulatedAnthropic,
+    SimulatedAntigravity,
+    SimulatedGemini,
+    SimulatedGLM,
+    SimulatedOpenAI,
+    SimulatedProvider,
+)
 
 
 class Simulators(Service):
-    """OpenAI, GLM and Antigravity, each on an ephemeral port of 127.0.0.1.
+    """OpenAI, GLM, Antigravity, Anthropic and Gemini, each on an ephemeral port of 127.0.0.1.
 
     `listen` may be called before the reactor runs: the gateway's configuration needs the
     addresses. Connections are served from the moment that it does.
@@ -31,6 +39,8 @@ class Simulators(Service):
         self.openai = SimulatedOpenAI(self._clock, pace)
         self.glm = SimulatedGLM(self._clock, pace)
         self.antigravity = SimulatedAntigravity(self._clock, pace)
+        self.anthropic = SimulatedAnthropic(self._clock, pace)
+        self.gemini = SimulatedGemini(self._clock, pace)
         self.base_urls: dict[str, str] = {}
         self._listeners: list[tuple[IListeningPort, Connections]] = []
 
@@ -45,6 +55,8 @@ class Simulators(Service):
             self._listen("openai", self.openai)
             self._listen("glm", self.glm)
             self._listen("antigravity", self.antigravity)
+            self._listen("anthropic", self.anthropic)
+            self._listen("gemini", self.gemini)
         return self.base_urls
 
     def privilegedStartService(self) -> None:

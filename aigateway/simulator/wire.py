@@ -1,13 +1,14 @@
 """What a simulated provider's wire format is made of, and the response it ends up in.
 
-Pure. The wire formats themselves are in `chat_completions` and `code_assist`; what
-goes wrong on purpose is in `faults`; `provider` puts a `Response` on a connection.
+Pure. The wire formats themselves are in modules of their own; what goes wrong
+on purpose is in `faults`; `provider` puts a `Response` on a connection.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from enum import Enum
+from hashlib import sha256
 from typing import Protocol
 
 import msgspec
@@ -57,13 +58,13 @@ class Refused(Exception):
 
 
 class Wire(Protocol):
-    """One provider's form of answers and errors."""
+    """One provider's form of answers and errors. How it reads a request is its own affair:
+    `Refused` is raised there."""
 
     stream_type: str
     json_type: str
-
-    def read(self, body: bytes, *, stream: bool | None, serial: int, created: int) -> Asked:
-        """The request; raises `Refused`. ``stream`` is set where the path decides it."""
+    fault_after: int
+    """How many frames of a stream come before its fault: some text, but never all of it."""
 
     def frames(self, asked: Asked, answer: Answer) -> Iterator[bytes]:
         """A streamed answer, frame by frame, end marker included."""
@@ -84,11 +85,16 @@ class Wire(Protocol):
 
     def failed(self) -> Response: ...
 
-    def error_frame(self) -> bytes:
-        """The error that this provider writes into a stream already begun."""
+    def error_frame(self, asked: Asked, after: int) -> bytes:
+        """The error that this provider writes into a stream, after so many frames of it."""
 
     def error_body(self) -> bytes:
         """The error that this provider sends with HTTP status 200."""
+
+
+def unique(issuer: str, asked: Asked, length: int = 24) -> str:
+    """Hexadecimal digits for an id that no other request has, of this provider or another."""
+    return sha256(f"{issuer} {asked.created} {asked.serial}".encode()).hexdigest()[:length]
 
 
 def data_url_image(url: str) -> Image:
