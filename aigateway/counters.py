@@ -181,6 +181,18 @@ class Stats:
     def open_streams(self) -> int:
         return sum(count for (_, streamed), count in self._open.items() if streamed)
 
+    @property
+    def open_dialects(self) -> Counter[str]:
+        """The open requests by dialect."""
+        dialects: Counter[str] = Counter()
+        for (dialect, _), count in self._open.items():
+            dialects[dialect] += count
+        return dialects
+
+    def uptime(self, now: float) -> float:
+        """Seconds since the start; ``now`` as for `snapshot`."""
+        return now - self._started
+
     def begin(self, dialect: str, streamed: bool) -> None:
         """A request is under way; its outcome must name the same ``dialect`` and ``streamed``."""
         self._open[dialect, streamed] += 1
@@ -228,17 +240,14 @@ class Stats:
 
     def snapshot(self, now: float) -> dict[str, object]:
         """Everything, fit for any JSON encoder; the newest outcome first."""
-        dialects: Counter[str] = Counter()
-        for (dialect, _), count in self._open.items():
-            dialects[dialect] += count
         return {
             "version": __version__,
             "started_at": self.started_at,
-            "uptime_seconds": now - self._started,
+            "uptime_seconds": self.uptime(now),
             "open": {
                 "requests": self.open_requests,
                 "streams": self.open_streams,
-                "dialects": dialects,
+                "dialects": self.open_dialects,
             },
             **self.totals.snapshot(),
             "providers": {name: row.snapshot() for name, row in self.providers.items()},
