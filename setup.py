@@ -31,11 +31,13 @@ setup(
     # search would find it. A test checks that no package is missing.
     packages=[
         "aigateway",
+        "aigateway.check",
         "aigateway.config",
         "aigateway.dialects",
         "aigateway.dialects.claude",
         "aigateway.dialects.gemini",
         "aigateway.dialects.openai",
+        "aigateway.dialects.responses",
         "aigateway.providers",
         "aigateway.simulator",
         "twisted.plugins",
@@ -50,6 +52,7 @@ setup(
         "Werkzeug>=3.1",  # klein's routing, whose exceptions we answer
         "zope.interface>=8",
         "msgspec>=0.22",
+        "prometheus-client>=0.25",  # the text format of /metrics
         "service-identity>=26.1",
     ],
     extras_require={
@@ -63,6 +66,7 @@ setup(
             "httpx>=0.28",  # httpx-sse imports it, and does not require it
             "openai>=3.54",
             "anthropic>=2.12",
+            "google-genai>=3.4",
         ],
         "lint": ["ruff>=0.17.6", "mypy>=2.4", "mypy-zope>=1.0.17"],
     },

@@ -55,11 +55,14 @@ class AccountPool:
     def choose(self, model: str, now: float) -> list[Account]:
         """The accounts that may be asked for ``model``, in the order to try them; each call
         begins one further, so that they share the work."""
+        available = self.ready(model, now)
+        self._turn += bool(available)
+        return available
+
+    def ready(self, model: str, now: float) -> list[Account]:
+        """What `choose` would give now; nothing moves on."""
         available = [account for account in self._accounts if self._wait(account.name, model, now) == 0]
-        if not available:
-            return []
-        start = self._turn % len(available)
-        self._turn += 1
+        start = self._turn % len(available) if available else 0
         return available[start:] + available[:start]
 
     def earliest(self, model: str, now: float) -> float | None:

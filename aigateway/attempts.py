@@ -9,7 +9,7 @@ kinds and dialects; how long an exchange may take, by `aigateway.executor`.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 import msgspec
 from twisted.internet.defer import CancelledError, Deferred
@@ -17,11 +17,13 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.web.iweb import IResponse
 
-from .accounts import AccountPool
+from .accounts import AccountPool, AccountState
 from .client_stream import ClientStream
 from .config import Account, Config, Route, Timeouts
 from .config import Provider as ProviderConfig
 from .credentials import Credentials
+from .dialects.base import Rendered
+from .dialects.fields import refuse_needed
 from .errors import (
     GatewayError,
     InternalError,
@@ -32,21 +34,27 @@ from .errors import (
     UpstreamUnauthorized,
     UpstreamUnreachable,
 )
-from .estimate import size_of
+from .estimate import prompt_tokens, size_of
 from .estimate import usage as estimated_usage
-from .events import ChatReply, events_of
+from .events import ChatReply, ChatRequest, events_of
 from .exchange import Exchange, masked
 from .outcome import CLIENT_LEFT, Attempt
 from .providers import KINDS
-from .providers.base import Credential, Framing, Kind
+from .providers.base import Credential, Kind, UpstreamRequest
 from .relay import Collector, Relay, let_go
+from .report import field_report, told
 from .routing import Router
 from .secret import Secret
+from .signatures import SignatureStore, recorded
 from .stats import StatsService
+from .translate import Answering, Framing, with_names
 from .upstream import Upstream, header_map
 
 T = TypeVar("T")
+_Prepared: TypeAlias = tuple[Rendered, UpstreamRequest]
 
+NOBODY = Credential(Secret("***"), "")
+"""Stands for a credential where nothing is sent."""
 REQUEST_ID_HEADERS = ("x-request-id", "request-id", "x-cloudaicompanion-trace-id", "x-log-id")
 
 
@@ -56,7 +64,7 @@ class _Provider:
     def __init__(self, config: ProviderConfig) -> None:
         self.config = config
         self.name = config.name
-        self.kind: Kind = KINDS[config.kind]
+        self.kind: Kind = KINDS[config.kind](config)
         self.base_urls = config.base_urls or self.kind.base_urls
         self.accounts = AccountPool(config.accounts)
         self.headers = tuple(
@@ -64,17 +72,42 @@ class _Provider:
             for name, value in config.headers
         )
 
+    def shown(self, model: str, now: float) -> dict[str, object]:
+        """A target at this provider, as `Attempts.explain` shows it."""
+        ready = self.accounts.ready(model, now)
+        return {
+            "provider": self.name,
+            "kind": self.config.kind,
+            "model": model,
+            "account": ready[0].name if ready else None,
+            "accounts": self.accounts.describe(now),
+        }
+
 
 class _Try(msgspec.Struct, frozen=True):
-    """Whom one attempt asks, and how."""
+    """Whom one attempt asks, and how. ``kind`` is the provider's, as it serves this request."""
 
     provider: _Provider
+    kind: Kind
     account: Account
     model: str
     base_url: str
     timeouts: Timeouts
     streamed: bool
     more_hosts: bool
+
+
+class _Job(Generic[T]):
+    """What is wanted of a provider: ``prepare`` makes the request, ``answer`` what is wanted of
+    the response."""
+
+    def __init__(
+        self,
+        prepare: Callable[[Exchange, _Try, Credential], _Prepared],
+        answer: Callable[[Exchange, ClientStream | None, _Try, Rendered, IResponse], Awaitable[T]],
+    ) -> None:
+        self.prepare = prepare
+        self.answer = answer
 
 
 class Attempts:
@@ -88,6 +121,7 @@ class Attempts:
         router: Router,
         upstream: Upstream,
         credentials: Credentials,
+        signatures: SignatureStore,
         stats: StatsService,
         clock: IReactorTime,
         wall: Callable[[], float],
@@ -96,6 +130,7 @@ class Attempts:
         self._router = router
         self._upstream = upstream
         self._credentials = credentials
+        self._signatures = signatures
         self._stats = stats.stats
         self._clock = clock
         self._wall = wall
@@ -106,11 +141,67 @@ class Attempts:
 
     async def stream(self, exchange: Exchange, client: ClientStream) -> None:
         """The answer, to ``client`` as it comes. Raises the `GatewayError` that remains."""
-        await self._in_turn(exchange, client, self._carry)
+        await self._in_turn(exchange, client, _Job(self._chat, self._carry))
 
     async def whole(self, exchange: Exchange) -> ChatReply:
         """The whole answer. Raises the `GatewayError` that remains."""
-        return await self._in_turn(exchange, None, self._gather)
+        return await self._in_turn(exchange, None, _Job(self._chat, self._gather))
+
+    async def count(self, exchange: Exchange) -> int:
+        """The tokens of the prompt: counted by the provider that would be asked first, if it has a
+        counter that answers, else a guess, and ``exchange.estimated``. Raises a `GatewayError`
+        where the request itself is at fault."""
+        chat = exchange.chat
+        name, model = self._router.targets(chat.model).targets[0]
+        provider = self._providers[name]
+        if provider.kind.count(provider.base_urls[0], model, NOBODY, chat) is not None:
+            try:
+                return await self._in_turn(exchange, None, _Job(self._counter, self._read_count))
+            except UpstreamError as error:
+                if not error.retryable:
+                    raise
+        exchange.estimated = True
+        return prompt_tokens(chat)
+
+    def explain(self, chat: ChatRequest, client: str | None) -> Mapping[str, object]:
+        """Who would be asked for ``chat`` of ``client``'s now, and what; without asking, or signing
+        in. Raises a `GatewayError`."""
+        resolved = self._router.targets(chat.model)
+        now = self._clock.seconds()
+        targets = [self._providers[name].shown(model, now) for name, model in resolved.targets]
+        shown: dict[str, object] = {
+            "dialect": chat.dialect,
+            "model": chat.model,
+            "route": resolved.route.model,
+            "targets": targets,
+        }
+        ready = (index for index, target in enumerate(targets) if target["account"] is not None)
+        name, model = resolved.targets[next(ready, 0)]
+        provider = self._providers[name]
+        streamed = chat.stream and provider.config.supports_streaming
+        timeouts = self._config.timeouts_for(resolved.route, provider.config)
+        account = next(iter(provider.accounts.ready(model, now)), provider.config.accounts[0])
+        kind = provider.kind.for_chat(chat)
+        one = _Try(provider, kind, account, model, provider.base_urls[0], timeouts, streamed, False)
+        credential = Credential(NOBODY.token, account.project or "(to be discovered)")
+        rendered = self._render(chat, client, one, credential)
+        call = kind.request(one.base_url, model, credential, rendered, stream=streamed)
+        shown["request"] = {
+            "provider": name,
+            "account": account.name,
+            "method": call.method.decode(),
+            "url": call.url.decode("ascii", "backslashreplace"),
+            "headers": {
+                **{name.decode("latin-1"): value.decode("latin-1") for name, value in call.headers},
+                **{
+                    name: "***" if isinstance(value, Secret) else value
+                    for name, value in provider.config.headers
+                },
+            },
+            "body": msgspec.Raw(call.body),
+        }
+        shown["fields"] = field_report(chat, rendered)
+        return shown
 
     def total(self, exchange: Exchange) -> float:
         """The total limit: it spans all attempts, so the first target's word counts."""
@@ -118,7 +209,7 @@ class Attempts:
         first = self._providers[resolved.targets[0][0]]
         return self._config.timeouts_for(resolved.route, first.config).total
 
-    def describe(self) -> Mapping[str, object]:
+    def describe(self) -> Mapping[str, list[AccountState]]:
         """The accounts' health, for ``GET /stats``."""
         now = self._clock.seconds()
         return {name: provider.accounts.describe(now) for name, provider in self._providers.items()}
@@ -127,7 +218,7 @@ class Attempts:
         self,
         exchange: Exchange,
         client: ClientStream | None,
-        answer: Callable[[Exchange, ClientStream | None, _Try, IResponse], Awaitable[T]],
+        job: _Job[T],
     ) -> T:
         """Try each account of each target, until one answers or an error is final."""
         resolved = self._router.targets(exchange.chat.model)
@@ -135,7 +226,7 @@ class Attempts:
         for name, model in resolved.targets:
             for one in self._tries(exchange, self._providers[name], model, resolved.route, failures):
                 try:
-                    return await self._try(exchange, client, one, answer)
+                    return await self._try(exchange, client, one, job)
                 except UpstreamError as error:
                     failures.append(masked(error, self._known_secrets()))
                     elsewhere = error.retryable or (one.more_hosts and _another_host_may_do(error))
@@ -158,10 +249,11 @@ class Attempts:
             failures.append(self._resting(provider, model))
         streamed = exchange.chat.stream and provider.config.supports_streaming
         timeouts = self._config.timeouts_for(route, provider.config)
+        kind = provider.kind.for_chat(exchange.chat)
         for account in accounts:
             for base_url in provider.base_urls:
                 more_hosts = base_url != provider.base_urls[-1]
-                yield _Try(provider, account, model, base_url, timeouts, streamed, more_hosts)
+                yield _Try(provider, kind, account, model, base_url, timeouts, streamed, more_hosts)
                 if not _another_host_may_do(failures[-1]):
                     break
 
@@ -170,11 +262,11 @@ class Attempts:
         exchange: Exchange,
         client: ClientStream | None,
         one: _Try,
-        answer: Callable[[Exchange, ClientStream | None, _Try, IResponse], Awaitable[T]],
+        job: _Job[T],
     ) -> T:
         """One account, asked once; twice where the first time cannot have counted."""
         try:
-            return await self._ask(exchange, client, one, answer)
+            return await self._ask(exchange, client, one, job)
         except UpstreamUnreachable as error:
             if not error.untouched or _begun(client):
                 raise
@@ -185,7 +277,7 @@ class Attempts:
                 self._set_aside(one, error)
                 raise
         try:
-            return await self._ask(exchange, client, one, answer)
+            return await self._ask(exchange, client, one, job)
         except UpstreamUnauthorized as error:
             if error.token_expired:  # the fresh one, too
                 self._set_aside(one, error)
@@ -196,7 +288,7 @@ class Attempts:
         exchange: Exchange,
         client: ClientStream | None,
         one: _Try,
-        answer: Callable[[Exchange, ClientStream | None, _Try, IResponse], Awaitable[T]],
+        job: _Job[T],
     ) -> T:
         """One request to one account, with its record."""
         provider, chat = one.provider, exchange.chat
@@ -216,18 +308,18 @@ class Attempts:
         failed: str | None = InternalError.kind  # unless it turns out otherwise
         try:
             credential = await self._credentials.of(provider.name, provider.kind, one.account, one.base_url)
-            rendered = provider.kind.render(chat, one.model, credential, stream=one.streamed)
-            exchange.dropped = rendered.dropped
+            rendered, call = job.prepare(exchange, one, credential)
+            exchange.dropped, exchange.emulated = rendered.dropped, rendered.emulated
             if rendered.dropped and exchange.strict:
                 names = ", ".join(rendered.dropped)
                 raise MalformedRequest(
                     f"{provider.name} has no place for: {names}; leave them out, or do not ask for strict",
                     param=rendered.dropped[0],
                 )
-            response = await self._send(one, credential, rendered.body)
+            response = await self._send(one, call)
             status = response.code
             await self._check(exchange, one, response)
-            result = await answer(exchange, client, one, response)
+            result = await job.answer(exchange, client, one, rendered, response)
             failed = None
             return result
         except CancelledError:
@@ -262,8 +354,30 @@ class Attempts:
             self._stats.attempt_ended(attempt)
             exchange.attempts.append(attempt)
 
-    def _send(self, one: _Try, credential: Credential, body: bytes) -> Deferred[IResponse]:
-        call = one.provider.kind.request(one.base_url, one.model, credential, body, stream=one.streamed)
+    def _chat(self, exchange: Exchange, one: _Try, credential: Credential) -> _Prepared:
+        """The request for an answer."""
+        rendered = self._render(exchange.chat, exchange.client, one, credential)
+        return rendered, one.kind.request(one.base_url, one.model, credential, rendered, stream=one.streamed)
+
+    def _counter(self, exchange: Exchange, one: _Try, credential: Credential) -> _Prepared:
+        """The request for a count, of a kind that has one."""
+        call = one.kind.count(one.base_url, one.model, credential, exchange.chat)
+        if call is None:
+            raise UpstreamGarbled(f"{one.provider.name} counts no tokens")
+        return Rendered(call.body), call
+
+    def _render(self, chat: ChatRequest, client: str | None, one: _Try, credential: Credential) -> Rendered:
+        """The body for one provider, with what it may want back of what it said to ``client``."""
+        family = one.kind.family(one.model)
+        thoughts = self._signatures.of(chat, client or "", family)
+        foreign = self._signatures.foreign(chat, client or "", family)
+        if thoughts or foreign:
+            chat = msgspec.structs.replace(chat, thoughts=thoughts, foreign=foreign)
+        rendered = told(chat, one.kind.render(chat, one.model, credential, stream=one.streamed))
+        refuse_needed(chat, rendered, one.provider.name)
+        return rendered
+
+    def _send(self, one: _Try, call: UpstreamRequest) -> Deferred[IResponse]:
         if one.provider.headers:
             call = msgspec.structs.replace(call, headers=call.headers + one.provider.headers)
         return self._upstream.open(call, one.timeouts, streamed=one.streamed, host=one.provider.name)
@@ -282,10 +396,15 @@ class Attempts:
         if response.code != 200:
             body = await self._upstream.read(response, one.timeouts, host=one.provider.name)
             exchange.bytes_in += len(body)
-            raise one.provider.kind.parse_error(response.code, header_map(response), body, now=self._wall())
+            raise one.kind.parse_error(response.code, header_map(response), body, now=self._wall())
 
     async def _carry(
-        self, exchange: Exchange, client: ClientStream | None, one: _Try, response: IResponse
+        self,
+        exchange: Exchange,
+        client: ClientStream | None,
+        one: _Try,
+        rendered: Rendered,
+        response: IResponse,
     ) -> None:
         """Relay a streamed answer; or, from a provider that does not stream, tell a whole one."""
         chat = exchange.chat
@@ -294,11 +413,10 @@ class Attempts:
         writer = exchange.dialect.writer(chat, exchange.id, created)
         client.writer = writer
         if not one.streamed:
-            reply = await self._gather(exchange, client, one, response)
+            reply = await self._gather(exchange, client, one, rendered, response)
             client.write(writer.write(events_of(reply)), self._clock.seconds())
             return
-        raw = one.provider.config.relay == "raw"
-        stream = one.provider.kind.stream(chat, writer, exchange.id, created, self._framing, raw=raw)
+        stream = one.kind.stream(self._answering(exchange, one, rendered, created), writer)
         relay = Relay(client, stream, one.timeouts, self._clock, one.provider.name)
         try:
             await relay.carry(response)
@@ -308,11 +426,18 @@ class Attempts:
             if client.begun or stream.reported:
                 exchange.usage = stream.usage()
             exchange.stop_reason = stream.stop_reason
+            exchange.mended = stream.mended
+            self._signatures.remember(exchange.client or "", one.kind.family(one.model), stream.signed)
             if stream.late_error is not None:
                 exchange.late_error = masked(stream.late_error, self._known_secrets())
 
     async def _gather(
-        self, exchange: Exchange, client: ClientStream | None, one: _Try, response: IResponse
+        self,
+        exchange: Exchange,
+        client: ClientStream | None,
+        one: _Try,
+        rendered: Rendered,
+        response: IResponse,
     ) -> ChatReply:
         """Collect a whole answer."""
         chat = exchange.chat
@@ -324,11 +449,31 @@ class Attempts:
         finally:
             exchange.bytes_in += collector.size
             exchange.answered_at = collector.first_byte_at
-        reply = one.provider.kind.parse_reply(body)
+        reply = with_names(one.kind.parse_reply(body), rendered.renamed)
+        family = one.kind.family(one.model)
+        self._signatures.remember(exchange.client or "", family, recorded(reply, family))
         exchange.usage = reply.usage or estimated_usage(chat, size_of(reply))
         exchange.stop_reason = reply.stop_reason
-        exchange.body = one.provider.kind.pass_reply(body, reply, chat, exchange.id, int(self._wall()))
+        answering = self._answering(exchange, one, rendered, int(self._wall()))
+        exchange.body = one.kind.pass_reply(body, reply, answering)
         return reply
+
+    async def _read_count(
+        self,
+        exchange: Exchange,
+        client: ClientStream | None,
+        one: _Try,
+        rendered: Rendered,
+        response: IResponse,
+    ) -> int:
+        body = await self._upstream.read(response, one.timeouts, host=one.provider.name)
+        exchange.bytes_in += len(body)
+        return one.kind.parse_count(body)
+
+    def _answering(self, exchange: Exchange, one: _Try, rendered: Rendered, created: int) -> Answering:
+        raw = one.provider.config.relay == "raw"
+        family = one.kind.family(one.model)
+        return Answering(exchange.chat, rendered, exchange.id, created, self._framing, raw, family)
 
     # ---------------------------------------------------------------- accounts
 

@@ -15,7 +15,7 @@ earlier one. ``Failed`` may stand anywhere, first included, and is the last.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TypeAlias
 
 import msgspec
@@ -26,7 +26,12 @@ from .errors import UpstreamError
 
 
 class TextBlock(msgspec.Struct, frozen=True):
+    """``signature``: Gemini signs visible text, too. ``cache_control``, here and in the blocks
+    below, is Claude's mark that a prompt may be cached up to here, as decoded."""
+
     text: str
+    signature: str | None = None
+    cache_control: dict[str, object] | None = None
 
 
 class ImageBlock(msgspec.Struct, frozen=True):
@@ -35,6 +40,7 @@ class ImageBlock(msgspec.Struct, frozen=True):
     media_type: str | None = None
     data: str | None = None
     url: str | None = None
+    cache_control: dict[str, object] | None = None
 
 
 class DocumentBlock(msgspec.Struct, frozen=True):
@@ -45,6 +51,7 @@ class DocumentBlock(msgspec.Struct, frozen=True):
     url: str | None = None
     text: str | None = None
     title: str | None = None
+    cache_control: dict[str, object] | None = None
 
 
 class AudioBlock(msgspec.Struct, frozen=True):
@@ -70,12 +77,14 @@ class ToolUseBlock(msgspec.Struct, frozen=True):
     name: str
     input: str
     signature: str | None = None
+    cache_control: dict[str, object] | None = None
 
 
 class ToolResultBlock(msgspec.Struct, frozen=True):
     tool_use_id: str
     content: tuple[RequestBlock, ...] = ()
     is_error: bool = False
+    cache_control: dict[str, object] | None = None
 
 
 class OtherBlock(msgspec.Struct, frozen=True):
@@ -105,12 +114,22 @@ class Message(msgspec.Struct, frozen=True):
 
 
 class Tool(msgspec.Struct, frozen=True):
-    """A tool that the client runs. ``input_schema`` is a JSON schema as decoded."""
+    """A tool that the client runs. ``input_schema`` is a JSON schema as decoded.
+
+    ``free_text``: an OpenAI custom tool, whose input is text in ``grammar`` (its ``format``).
+    Elsewhere it is a function of one string, ``input``: that is its ``input_schema``.
+    ``namespace``: a Responses client groups its tools; ``name`` is then that, two underscores and
+    the name in the group.
+    """
 
     name: str
     description: str | None = None
     input_schema: dict[str, object] | None = None
     strict: bool | None = None
+    free_text: bool = False
+    grammar: dict[str, object] | None = None
+    cache_control: dict[str, object] | None = None
+    namespace: str = ""
 
 
 class ToolChoice(msgspec.Struct, frozen=True):
@@ -137,13 +156,26 @@ class ResponseFormat(msgspec.Struct, frozen=True):
     strict: bool | None = None
 
 
+class Thought(msgspec.Struct, frozen=True):
+    """What a model thought right before a call, or before a text that it signed: what a provider
+    may want back with it. ``blocks`` are in their order; the last may be empty but for a signature."""
+
+    blocks: tuple[ThinkingBlock | RedactedThinkingBlock, ...]
+
+
 class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What a client asks: ``chat`` in the code.
 
-    ``raw`` is the body as it came, in ``dialect``. ``other`` names the top-level
-    fields that the dialect knows and that have no word here, ``unknown`` those that
-    nobody knows; whoever renders the request for a provider says what became of both.
-    ``answer`` names the dialect of the answer where it is not that of the body.
+    ``raw`` is the body as it came, in ``dialect``. ``other`` names the fields that the dialect
+    knows and that have no word here, ``unknown`` the top-level ones that nobody knows; whoever
+    renders the request for a provider says what became of both. ``needed`` are those of ``other``
+    without which the answer would be another one: a provider that has no place for them cannot be
+    asked. ``answer`` names the dialect of the answer where it is not that of the body.
+    ``headers`` are the client's own that may go on to a provider of its dialect, by lower-case
+    name. ``json_array``: a Gemini client wants its stream as one JSON array, not as events.
+    ``thoughts`` is what the gateway remembers of the calls and texts in ``messages``, by
+    `aigateway.signatures.call_key` and ``text_key``, as far as it is the asked model's own;
+    ``foreign`` are the signatures in ``messages`` that it knows to be of another issuer's making.
     """
 
     dialect: str
@@ -170,8 +202,13 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     service_tier: str | None = None
     other: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
+    needed: tuple[str, ...] = ()
     raw: bytes = b""
     answer: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
+    json_array: bool = False
+    thoughts: Mapping[str, Thought] = {}
+    foreign: frozenset[str] = frozenset()
 
     def is_all(self, dialect: str) -> bool:
         """Whether body and answer are both in ``dialect``."""
@@ -228,7 +265,8 @@ class ThinkingDelta(msgspec.Struct, gc=False):
 
 
 class SignatureDelta(msgspec.Struct, gc=False):
-    """The proof that goes with the open thinking block; once, last in its block.
+    """The proof that goes with the open thinking block, or (Gemini) with the open text; once,
+    last in its block.
 
     A thinking block that has a signature and no text carries the signature of the
     tool call after it (Gemini signs the call, not the thought).
@@ -300,6 +338,8 @@ def events_of(reply: ChatReply) -> list[Event]:
         match block:
             case TextBlock():
                 events += (BlockStarted("text"), TextDelta(block.text))
+                if block.signature:
+                    events.append(SignatureDelta(block.signature))
             case ThinkingBlock():
                 events.append(BlockStarted("thinking"))
                 if block.thinking:
@@ -364,7 +404,7 @@ def reply_of(events: Iterable[Event]) -> ChatReply:
 def _block(opened: BlockStarted, text: str, signature: str | None) -> ReplyBlock:
     match opened.type:
         case "text":
-            return TextBlock(text)
+            return TextBlock(text, signature)
         case "thinking":
             return ThinkingBlock(text, signature)
         case "redacted_thinking":

@@ -36,6 +36,8 @@ class Exchange:
         self.begun_at = now
         self.started_at = started_at
         self.chat = UNREAD
+        self.operation = "chat"
+        self.estimated = False  # the count that was asked for is the gateway's own
         self.strict = False  # a field without a place refuses the request
         self.work: Deferred[Any] | None = None
         self.cause: GatewayError | None = None
@@ -46,6 +48,8 @@ class Exchange:
         self.account: str | None = None
         self.provider_request_id: str | None = None
         self.dropped: tuple[str, ...] = ()
+        self.emulated: tuple[str, ...] = ()
+        self.mended = 0
         self.simulated = False
         self.usage: Usage | None = None
         self.stop_reason: str | None = None
@@ -77,8 +81,11 @@ class Exchange:
                 (b"x-aigateway-model", self.target_model or ""),
                 (b"x-aigateway-attempts", str(self.asked)),
             ]
-        if self.dropped:
-            found.append((b"x-aigateway-dropped", ", ".join(self.dropped)))
+        if self.dropped or self.emulated:
+            told = [*self.dropped, *(f"{name};emulated" for name in self.emulated)]
+            found.append((b"x-aigateway-dropped", ", ".join(told)))
+        if self.estimated:
+            found.append((b"x-aigateway-estimated", "true"))
         if self.simulated:
             found.append((b"x-aigateway-simulated", "true"))
         return [(name, _header_value(value)) for name, value in found]
@@ -91,6 +98,7 @@ class Exchange:
             request_id=self.id,
             started_at=self.started_at,
             dialect=self.dialect.name,
+            operation=self.operation,
             client=self.client,
             model=self.chat.model,
             provider=self.provider,
@@ -109,6 +117,8 @@ class Exchange:
             bytes_in=self.bytes_in,
             attempts=tuple(self.attempts),
             dropped=self.dropped,
+            emulated=self.emulated,
+            mended=self.mended,
             simulated=self.simulated,
         )
 

@@ -14,10 +14,11 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
+from .accounts import AccountState
 from .attempts import Attempts
 from .client_stream import ClientStream
 from .errors import GatewayError, InternalError, Stopping, UpstreamSilent
-from .events import ChatReply
+from .events import ChatReply, ChatRequest
 from .exchange import Exchange
 from .upstream import Upstream
 
@@ -71,6 +72,14 @@ class Executor(Service):
         """The whole answer. Raises a `GatewayError`."""
         return await self._bounded(exchange, self._attempts.whole(exchange))
 
+    async def count(self, exchange: Exchange) -> int:
+        """The tokens of the prompt, the provider's count or an estimate. Raises a `GatewayError`."""
+        return await self._bounded(exchange, self._attempts.count(exchange))
+
+    def explain(self, chat: ChatRequest, client: str | None) -> Mapping[str, object]:
+        """What would become of ``chat`` of ``client``'s. Raises a `GatewayError`."""
+        return self._attempts.explain(chat, client)
+
     async def _bounded(self, exchange: Exchange, work: Coroutine[Any, Any, T]) -> T:
         """Run ``work`` within the total limit, as one of the exchanges that a drain waits for."""
         if self.stopping:
@@ -96,7 +105,7 @@ class Executor(Service):
                 drained, self._drained = self._drained, None
                 drained.callback(None)
 
-    def describe(self) -> Mapping[str, object]:
+    def describe(self) -> Mapping[str, list[AccountState]]:
         """The accounts' health, for ``GET /stats``."""
         return self._attempts.describe()
 

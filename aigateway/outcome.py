@@ -40,7 +40,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One request, once it is over.
+    """One request, once it is over. ``operation`` is ``"chat"`` or ``"count_tokens"``.
 
     ``model`` is the name that the client asked for, ``target_model`` the provider's;
     ``provider``, ``target_model`` and ``account`` are those that answered, or were tried
@@ -53,7 +53,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     ``seconds`` are durations by the monotonic clock. ``chunks`` counts the writes to the
     client, ``bytes_out`` what they held, ``bytes_in`` what came from providers, all
     attempts together. ``dropped`` names the fields of the request that had no place in
-    what the provider was asked.
+    what the provider was asked, ``emulated`` those that were brought about by other means.
+    ``mended`` counts the provider's frames that broke the client's grammar and were put right.
     """
 
     request_id: str
@@ -63,6 +64,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     streamed: bool
     status: int
     result: str
+    operation: str = "chat"
     client: str | None = None
     provider: str | None = None
     target_model: str | None = None
@@ -77,12 +79,14 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     bytes_in: int = 0
     attempts: tuple[Attempt, ...] = ()
     dropped: tuple[str, ...] = ()
+    emulated: tuple[str, ...] = ()
+    mended: int = 0
     simulated: bool = False
 
     def clipped(self) -> Outcome:
         """The same with long texts cut, since the last outcomes are kept and a client may
         send names of megabytes; itself where there is nothing long."""
-        if self.error is None and not self.dropped and len(self.model) <= MAX_TEXT:
+        if self.error is None and not self.dropped and not self.emulated and len(self.model) <= MAX_TEXT:
             return self
         return msgspec.structs.replace(
             self,
@@ -92,5 +96,10 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, gc=False):
             attempts=tuple(
                 msgspec.structs.replace(attempt, model=attempt.model[:MAX_TEXT]) for attempt in self.attempts
             ),
-            dropped=tuple(name[:MAX_TEXT] for name in self.dropped[:MAX_DROPPED]),
+            dropped=_cut(self.dropped),
+            emulated=_cut(self.emulated),
         )
+
+
+def _cut(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name[:MAX_TEXT] for name in names[:MAX_DROPPED])

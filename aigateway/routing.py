@@ -28,7 +28,7 @@ DEFAULT_ROUTES = (
     ("chatgpt-*", ("openai",)),
     ("glm-*", ("glm",)),
     ("gemini-*", ("antigravity", "gemini")),
-    ("claude-*", ("antigravity",)),
+    ("claude-*", ("anthropic", "antigravity")),
 )
 
 

@@ -26,7 +26,9 @@ from .credentials import Credentials
 from .executor import Executor
 from .routing import Router
 from .secret import Secret
+from .signatures import SignatureStore
 from .simulator import Simulators
+from .state import State
 from .stats import StatsService
 from .upstream import Upstream
 from .web import Gateway
@@ -80,10 +82,12 @@ def compose(config: Config, reactor: Any) -> GatewayService:
     upstream = Upstream(reactor, config.limits)
     credentials = Credentials(upstream, config.timeouts, reactor)
     router = Router(config)
-    attempts = Attempts(config, router, upstream, credentials, stats, reactor, time.time)
+    signatures = SignatureStore()
+    state = State(config.state, signatures, reactor)
+    attempts = Attempts(config, router, upstream, credentials, signatures, stats, reactor, time.time)
     executor = Executor(attempts, upstream, config.drain, reactor)
-    gateway = Gateway(config, router, executor, stats, reactor, time.time)
-    return GatewayService(config, reactor, stats, executor, gateway, simulators)
+    gateway = Gateway(config, router, executor, stats, state, reactor, time.time)
+    return GatewayService(config, reactor, stats, state, executor, gateway, simulators)
 
 
 class CannotListen(SystemExit, Exception):
@@ -92,11 +96,12 @@ class CannotListen(SystemExit, Exception):
 
 
 class GatewayService(MultiService):
-    """Stats, executor, simulated providers and the port, started in this order.
+    """Stats, state, executor, simulated providers and the port, started in this order.
 
     Stopping is a sequence, where `MultiService` would stop all at once: new work is refused
     and ``/health`` says so; after ``drain_delay`` the port closes; open requests finish
-    within ``drain``; the stats stop last, when every outcome has been recorded.
+    within ``drain``; then the state is written, and the stats stop last, when every outcome has
+    been recorded.
     """
 
     _log = Logger()
@@ -106,6 +111,7 @@ class GatewayService(MultiService):
         config: Config,
         reactor: Any,
         stats: StatsService,
+        state: State,
         executor: Executor,
         gateway: Gateway,
         simulators: Simulators | None,
@@ -114,12 +120,13 @@ class GatewayService(MultiService):
         self._config = config
         self._reactor = reactor
         self.stats = stats
+        self.state = state
         self.executor = executor
         self.gateway = gateway
         self._simulators = simulators
         self._signals = _Signals(reactor)
         self._port = strports.service(_with_backlog(config), gateway.site, reactor=reactor)
-        for part in (stats, executor, simulators, self._port):
+        for part in (stats, state, executor, simulators, self._port):
             if part is not None:
                 IService(part).setServiceParent(self)
 
@@ -161,6 +168,7 @@ class GatewayService(MultiService):
         await self.gateway.site.emptied(max(left, LINGER))
         if self._simulators is not None:
             await _stopped(self._simulators)
+        await _stopped(self.state)
         await _stopped(self.stats)
 
 
@@ -215,6 +223,8 @@ def with_simulators(config: Config, base_urls: dict[str, str]) -> Config:
         "openai": ("gpt-4", "gpt-4o-mini"),
         "glm": ("glm-4", "glm-4.7"),
         "antigravity": ("gemini-2.0-flash-exp", "gemini-3-flash"),
+        "anthropic": ("claude-sonnet-4-5", "claude-haiku-4-5"),
+        "gemini": ("gemini-2.5-flash", "gemini-3-pro"),
     }
     providers = {}
     for name, url in base_urls.items():
@@ -229,5 +239,6 @@ def with_simulators(config: Config, base_urls: dict[str, str]) -> Config:
             accounts=(account,),
             timeouts=config.timeouts,
             models=models[name],
+            responses=True if name == "openai" else None,
         )
     return msgspec.structs.replace(config, providers=providers)

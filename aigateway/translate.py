@@ -7,18 +7,63 @@ tell the client) is the caller's business, so it writes no error frame by itself
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
+import msgspec
+
 from . import estimate
-from .dialects.base import Reader, Writer
+from .dialects.base import Reader, Rendered, Writer
 from .errors import UpstreamError, UpstreamGarbled, UpstreamTruncated
-from .events import ChatReply, ChatRequest, Event, Failed, Finished, Usage, events_of
-from .sse import BOM, Frame, FrameTooLarge, SSEDecoder
+from .events import (
+    BlockStarted,
+    ChatReply,
+    ChatRequest,
+    Event,
+    Failed,
+    Finished,
+    Thought,
+    ToolUseBlock,
+    Usage,
+    events_of,
+)
+from .signatures import Recorder
+from .sse import BOM, MAX_EVENT, MAX_LINE, Frame, FrameTooLarge, SSEDecoder
 
 MAX_WHOLE = 64 * 1024 * 1024
 _BLANK = b" \t\r\n"
 _NOT_SSE = b"{[<"
+
+
+class Framing(msgspec.Struct, frozen=True):
+    """The limits of a stream, in bytes: a line and an event of it, and the whole body where it
+    is no stream at all."""
+
+    line: int = MAX_LINE
+    event: int = MAX_EVENT
+    whole: int = MAX_WHOLE
+
+
+class Answering(msgspec.Struct, frozen=True):
+    """What the reading of an answer depends on: who asked, and what was sent.
+
+    ``id`` and ``created`` (Unix seconds) are the gateway's, for where the provider gives none.
+    ``raw``: a client of the provider's own dialect gets frames that break its grammar unmended.
+    ``family``: whose signatures the asked model takes back (`aigateway.providers.base.Kind.family`).
+    """
+
+    chat: ChatRequest
+    rendered: Rendered
+    id: str
+    created: int
+    framing: Framing = Framing()
+    raw: bool = False
+    family: str = ""
+
+    @property
+    def passes(self) -> bool:
+        """Whether the client's body went up as it came, and so the answer may come down so."""
+        return self.rendered.kept and self.chat.is_all(self.chat.dialect)
 
 
 class Stream(Protocol):
@@ -26,7 +71,9 @@ class Stream(Protocol):
 
     ``begun``: text, thinking or a tool call has been seen. ``ended``: the answer is over;
     then ``failure`` says whether it was whole (None) or what cut it short. ``late_error``
-    is what went wrong after the answer was whole.
+    is what went wrong after the answer was whole. ``mended`` counts the frames that broke the
+    grammar of the client's dialect and were put right. ``signed`` is what the provider may want
+    back when the conversation goes on, by key (`aigateway.signatures`).
     """
 
     begun: bool
@@ -34,6 +81,10 @@ class Stream(Protocol):
     failure: UpstreamError | None
     late_error: UpstreamError | None
     stop_reason: str | None
+    mended: int
+
+    @property
+    def signed(self) -> Mapping[str, Thought]: ...
 
     @property
     def reported(self) -> bool:
@@ -56,19 +107,21 @@ class Translator:
 
     def __init__(
         self,
-        chat: ChatRequest,
+        answering: Answering,
         reader: Reader,
         writer: Writer,
         parse_reply: Callable[[bytes], ChatReply],
-        decoder: SSEDecoder | None = None,
-        max_whole: int = MAX_WHOLE,
     ) -> None:
-        self._chat = chat
+        framing = answering.framing
+        self._chat = answering.chat
         self._reader = reader
         self._writer = writer
         self._parse_reply = parse_reply
-        self._decoder = decoder or SSEDecoder()
-        self._max_whole = max_whole
+        self._decoder = SSEDecoder(framing.line, framing.event)
+        self._max_whole = framing.whole
+        self._renamed = answering.rendered.renamed
+        self._recorder = Recorder(answering.family) if answering.family else None
+        self.mended = 0
         self._whole: bytearray | None = None
         self._whole_usage: Usage | None = None
         self._sniffed = False
@@ -110,6 +163,10 @@ class Translator:
             elif isinstance(self.failure, UpstreamTruncated):
                 self.failure = fault  # why it was cut says more than that it was
         return data
+
+    @property
+    def signed(self) -> Mapping[str, Thought]:
+        return {} if self._recorder is None else self._recorder.found
 
     @property
     def reported(self) -> bool:
@@ -165,6 +222,10 @@ class Translator:
     def _write(self, events: list[Event]) -> bytes:
         if not events:
             return b""
+        if self._renamed:
+            restore_names(events, self._renamed)
+        if self._recorder is not None:
+            self._recorder.watch(events)
         last = events[-1]
         if last.__class__ is Finished:
             self.stop_reason = last.stop_reason
@@ -181,3 +242,23 @@ class Translator:
     def _fail(self, error: UpstreamError) -> None:
         self.failure = error
         self.ended = True
+
+
+def restore_names(events: Sequence[Event], renamed: Mapping[str, str]) -> None:
+    """Give the calls among ``events`` the names that the client knows their tools by."""
+    for event in events:
+        if event.__class__ is BlockStarted and event.name:
+            event.name = renamed.get(event.name, event.name)
+
+
+def with_names(reply: ChatReply, renamed: Mapping[str, str]) -> ChatReply:
+    """A whole answer, its calls by the names that the client knows."""
+    if not renamed:
+        return reply
+    content = tuple(
+        msgspec.structs.replace(block, name=renamed.get(block.name, block.name))
+        if isinstance(block, ToolUseBlock)
+        else block
+        for block in reply.content
+    )
+    return msgspec.structs.replace(reply, content=content)

@@ -6,9 +6,8 @@ client's HTTP request becomes an exchange, and the exchange's end an outcome.
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -19,21 +18,25 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from werkzeug.exceptions import HTTPException
 
+from . import listing, metrics
+from .admission import Admission
 from .channel import GatewayRequest, GatewaySite, send_error
 from .client_stream import ClientStream
-from .config import ClientKey, Config
-from .dialects import CLAUDE, DIALECTS, OPENAI
+from .config import Config
+from .dialect_rules import DialectRules, key_of, said_dialect
+from .dialects import CLAUDE, DIALECTS, GEMINI, OPENAI, RESPONSES
 from .dialects.base import ClientDialect, ErrorAnswer
 from .dialects.claude import is_claude_body
 from .dialects.claude import parse_request as parse_claude
+from .dialects.fields import given
+from .dialects.gemini import parse_count_request
+from .dialects.gemini import parse_request as parse_gemini
 from .errors import (
     Forbidden,
     GatewayError,
-    HostNotAllowed,
     InternalError,
     MalformedRequest,
-    MethodNotAllowed,
-    Unauthorized,
+    UnknownModel,
     UnknownPath,
     UnsupportedMediaType,
 )
@@ -41,12 +44,17 @@ from .events import ChatRequest
 from .exchange import Exchange
 from .executor import Executor, stopping
 from .routing import Router
+from .state import State
 from .stats import StatsService
 
 EVENT_STREAM = b"text/event-stream; charset=utf-8"
-PUBLIC = {(b"GET", b"/health"), (b"HEAD", b"/health"), (b"HEAD", b"/")}
-"""Methods and paths that need no key; every other one does, once there are keys."""
-SDK_AGENTS = (b"OpenAI/", b"AsyncOpenAI/")
+JSON = b"application/json"
+CLIENT_HEADERS = ("anthropic-beta", "anthropic-version")
+"""Headers of a Claude client's that go on to Anthropic, byte for byte."""
+
+
+_LISTS = {"claude": listing.claude_models, "gemini": listing.gemini_models}
+_ENTRIES = {"claude": listing.claude_model, "gemini": listing.gemini_model}
 
 
 class _StreamField(msgspec.Struct):
@@ -65,6 +73,7 @@ class Gateway:
         router: Router,
         executor: Executor,
         stats: StatsService,
+        state: State,
         clock: Any,
         wall: Callable[[], float],
     ) -> None:
@@ -72,18 +81,18 @@ class Gateway:
         self._router = router
         self._executor = executor
         self._stats = stats
+        self._state = state
         self._clock: IReactorTime = clock
         self._wall = wall
-        self._keys = {key.digest: key for key in config.keys}
-        self._hosts = frozenset(host.lower() for host in config.hosts)
-        self._paths = self._known_paths()
+        self._rules = DialectRules(config)
+        self._admission = Admission(config, self.app.url_map)
         self._resource = self.app.resource()  # the bound app is held weakly: keep its resource
         self.site = GatewaySite(
             self._resource,
             clock,
             config.limits,
             config.write_stall,
-            screen=self._screen,
+            screen=self._admission.screen,
             render_error=self._render_error,
             refused=self._refused,
         )
@@ -96,25 +105,91 @@ class Gateway:
         """Anthropic's Messages."""
         await self._converse(request, CLAUDE, parse_claude)
 
+    @app.route("/v1/messages/count_tokens", methods=["POST"])
+    @app.route("/anthropic/v1/messages/count_tokens", methods=["POST"])
+    async def count_claude_tokens(self, request: GatewayRequest) -> None:
+        """Anthropic's counter: the same body, without ``max_tokens``."""
+        parse = partial(parse_claude, max_tokens_default=1)
+        await self._converse(request, CLAUDE, parse, partial(self._count, "input_tokens"))
+
     @app.route("/v1/chat/completions", methods=["POST"])
     async def chat_completions(self, request: GatewayRequest) -> None:
         """Either dialect's body in; the house format out, OpenAI's to OpenAI's clients."""
-        await self._converse(request, self._dialect_of(request), self._parse_either)
+        await self._converse(request, self._rules.of_chat_completions(request), self._parse_either)
 
     @app.route("/openai/v1/chat/completions", methods=["POST"])
     async def openai_chat_completions(self, request: GatewayRequest) -> None:
         """OpenAI's Chat Completions."""
         await self._converse(request, OPENAI, OPENAI.parse_request)
 
+    @app.route("/v1/responses", methods=["POST"])
+    @app.route("/openai/v1/responses", methods=["POST"])
+    async def responses(self, request: GatewayRequest) -> None:
+        """OpenAI's Responses."""
+        await self._converse(request, RESPONSES, RESPONSES.parse_request)
+
+    @app.route("/v1beta/models/<path:name>", methods=["POST"])
+    @app.route("/v1/models/<path:name>", methods=["POST"])
+    async def gemini(self, request: GatewayRequest, name: str) -> None:
+        """Gemini's methods: the model and what is wanted of it are in the path."""
+        model, _, method = name.rpartition(":")
+        match method:
+            case "generateContent":
+                await self._converse(request, GEMINI, partial(parse_gemini, model=model))
+            case "streamGenerateContent":
+                events = (request.args or {}).get(b"alt", [b""])[-1] == b"sse"
+                parse = partial(parse_gemini, model=model, stream=True, json_array=not events)
+                await self._converse(request, GEMINI, parse)
+            case "countTokens":
+                parse = partial(parse_count_request, model=model)
+                await self._converse(request, GEMINI, parse, partial(self._count, "totalTokens"))
+            case _:
+                methods = "generateContent, streamGenerateContent, countTokens"
+                problem = f"a model has no method {method[:80]!r}; there are {methods}"
+                self._send_error(request, UnknownPath(problem))
+
     @app.route("/v1/models", methods=["GET"])
     @app.route("/openai/v1/models", methods=["GET"])
     @app.route("/anthropic/v1/models", methods=["GET"])
     def models(self, request: GatewayRequest) -> None:
-        """The models that have a name here: OpenAI's list, or Claude's for its clients."""
-        key = _key_of(request)
-        names = [(model, owner) for model, owner in self._router.models() if self._router.allowed(key, model)]
-        claude = self._default_dialect(request.path, request) is CLAUDE
-        self._send_json(request, _claude_models(names) if claude else _openai_models(names))
+        """The models that have a name here: OpenAI's list, or that of the caller's own dialect."""
+        shown = _LISTS.get(self._rules.of_path(request.path, request).name, listing.openai_models)
+        self._send_json(request, shown(self._models(request)))
+
+    @app.route("/v1/models/<path:name>", methods=["GET"])
+    @app.route("/openai/v1/models/<path:name>", methods=["GET"])
+    @app.route("/anthropic/v1/models/<path:name>", methods=["GET"])
+    def model(self, request: GatewayRequest, name: str) -> None:
+        """One model: any that a route takes, listed or not."""
+        owner = self._owner(request, name)
+        if owner is not None:
+            shown = _ENTRIES.get(self._rules.of_path(request.path, request).name, listing.openai_model)
+            self._send_json(request, shown(name, owner))
+
+    @app.route("/v1beta/models", methods=["GET"])
+    def gemini_models(self, request: GatewayRequest) -> None:
+        """Gemini's list of models."""
+        self._send_json(request, listing.gemini_models(self._models(request)))
+
+    @app.route("/v1beta/models/<path:name>", methods=["GET"])
+    def gemini_model(self, request: GatewayRequest, name: str) -> None:
+        """One model, in Gemini's form."""
+        owner = self._owner(request, name)
+        if owner is not None:
+            self._send_json(request, listing.gemini_model(name, owner))
+
+    @app.route("/v1/explain", methods=["POST"])
+    def explain(self, request: GatewayRequest) -> None:
+        """What would become of a request, in any dialect; no provider is asked."""
+        key = key_of(request)
+        try:
+            chat = self._read(request, partial(self._parse_any, request))
+            if not self._router.allowed(key, chat.model):
+                raise Forbidden(f"this key may not use model {chat.model!r}", param="model")
+            client = key.name if key is not None else None
+            self._send_json(request, self._executor.explain(chat, client))
+        except GatewayError as error:
+            self._send_error(request, error)
 
     @app.route("/health", methods=["GET"])
     def health(self, request: GatewayRequest) -> None:
@@ -132,20 +207,31 @@ class Gateway:
     def stats(self, request: GatewayRequest) -> None:
         shown = self._stats.snapshot()
         shown["health"] = self._executor.describe()
+        shown["state"] = self._state.describe()
         self._send_json(request, shown)
+
+    @app.route("/metrics", methods=["GET"])
+    def prometheus(self, request: GatewayRequest) -> None:
+        """The numbers of ``/stats`` for Prometheus."""
+        text = metrics.exposition(self._stats.stats, self._executor.describe(), self._clock.seconds())
+        self._send_body(request, text, metrics.CONTENT_TYPE.encode())
 
     @app.handle_errors(HTTPException)  # type: ignore[arg-type]
     def unrouted(self, request: GatewayRequest, failure: Failure) -> None:
         """No such path or method, which `_screen` had not seen."""
-        self._send_error(request, UnknownPath(self._no_path(request.path)))
+        self._send_error(request, UnknownPath(self._admission.no_path(request.path)))
 
     # ------------------------------------------------------------ conversations
 
     async def _converse(
-        self, request: GatewayRequest, dialect: ClientDialect, parse: Callable[[bytes], ChatRequest]
+        self,
+        request: GatewayRequest,
+        dialect: ClientDialect,
+        parse: Callable[[bytes], ChatRequest],
+        answer: Callable[[GatewayRequest, Exchange], Awaitable[None]] | None = None,
     ) -> None:
-        """One exchange from its body to its outcome."""
-        key = _key_of(request)
+        """One exchange from its body to its outcome. ``answer`` stands in for the model's own."""
+        key = key_of(request)
         exchange = Exchange(dialect, key.name if key else None, self._clock.seconds(), self._wall())
         counted = False
         error: GatewayError | None = None
@@ -163,7 +249,9 @@ class Gateway:
             if not self._router.allowed(key, chat.model):
                 raise Forbidden(f"this key may not use model {chat.model!r}", param="model")
             self._router.targets(chat.model)
-            if chat.stream:
+            if answer is not None:
+                await answer(request, exchange)
+            elif chat.stream:
                 await self._stream(request, exchange)
                 error = exchange.cause
             else:
@@ -193,8 +281,13 @@ class Gateway:
         if not raw:
             raise MalformedRequest("the request has no body; send a JSON object")
         chat = parse(raw)
-        if not chat.stream and _asks_to_stream(request, raw):
+        if not chat.stream and chat.dialect != "gemini" and _asks_to_stream(request, raw):
             chat = msgspec.structs.replace(chat, stream=True)
+        if chat.dialect == "claude":
+            headers = [(name, request.getHeader(name)) for name in CLIENT_HEADERS]
+            chat = msgspec.structs.replace(
+                chat, headers=tuple((name, value) for name, value in headers if value is not None)
+            )
         return chat
 
     def _parse_either(self, raw: bytes) -> ChatRequest:
@@ -202,11 +295,31 @@ class Gateway:
             return parse_claude(raw, max_tokens_default=self._config.max_tokens)
         return OPENAI.parse_request(raw)
 
+    def _parse_any(self, request: GatewayRequest, raw: bytes) -> ChatRequest:
+        """A body for ``/v1/explain``: in the dialect that the header names, else the one that it
+        looks like. Gemini's has no model in it, so that may be in the query or beside it."""
+        top = given(raw)
+        dialect = said_dialect(request)
+        if dialect is None and "contents" in top:
+            dialect = GEMINI
+        elif dialect is None and "input" in top:
+            dialect = RESPONSES
+        elif dialect is None and request.requestHeaders.hasHeader(b"anthropic-version"):
+            dialect = CLAUDE
+        if dialect is GEMINI:
+            model = (request.args or {}).get(b"model", [b""])[-1].decode("utf-8", "replace")
+            if not model and "model" in top:
+                model = msgspec.json.decode(top["model"], type=str, strict=False)
+            return parse_gemini(raw, model=model)
+        if dialect is CLAUDE:
+            return parse_claude(raw, max_tokens_default=self._config.max_tokens)
+        return self._parse_either(raw) if dialect is None else dialect.parse_request(raw)
+
     async def _stream(self, request: GatewayRequest, exchange: Exchange) -> None:
         def head() -> None:
             headers = request.responseHeaders
             headers.setRawHeaders(b"Server", [b"aigateway"])
-            headers.setRawHeaders(b"Content-Type", [EVENT_STREAM])
+            headers.setRawHeaders(b"Content-Type", [JSON if exchange.chat.json_array else EVENT_STREAM])
             headers.setRawHeaders(b"Cache-Control", [b"no-cache"])
             headers.setRawHeaders(b"X-Accel-Buffering", [b"no"])
             for name, value in exchange.headers():
@@ -240,97 +353,31 @@ class Gateway:
         exchange.chunks = 1
         self._send_body(request, body)
 
-    # ---------------------------------------------------------------- dialects
+    async def _count(self, name: str, request: GatewayRequest, exchange: Exchange) -> None:
+        """The tokens of the prompt, under ``name``."""
+        exchange.operation = "count_tokens"
+        tokens = await self._executor.count(exchange)
+        for header, value in exchange.headers():
+            request.responseHeaders.setRawHeaders(header, [value])
+        exchange.first_byte_at = self._clock.seconds()
+        self._send_json(request, {name: tokens})
 
-    def _dialect_of(self, request: GatewayRequest) -> ClientDialect:
-        """The dialect of an answer on ``/v1/chat/completions``: the first rule that applies."""
-        asked = request.getHeader(b"x-aigateway-dialect")
-        if asked is not None and (dialect := DIALECTS.get(asked.decode("latin-1").strip().lower())):
-            return dialect
-        key = _key_of(request)
-        if key is not None and key.dialect is not None:
-            return DIALECTS[key.dialect]
-        if _is_openai_sdk(request):
-            return OPENAI
-        return DIALECTS[self._config.chat_completions_dialect]
+    # ------------------------------------------------------------------ models
 
-    def _default_dialect(self, path: bytes, request: GatewayRequest | None) -> ClientDialect:
-        """The dialect to speak on a path, where there may be no request to ask."""
-        if path.startswith((b"/v1/messages", b"/anthropic/")):
-            return CLAUDE
-        if path.startswith(b"/openai/"):
-            return OPENAI
-        if request is not None and request.requestHeaders.hasHeader(b"anthropic-version"):
-            return CLAUDE
-        if path == b"/v1/chat/completions" and request is not None:
-            return self._dialect_of(request)
-        if path == b"/v1/models" or (request is not None and _is_openai_sdk(request)):
-            return OPENAI
-        return DIALECTS[self._config.chat_completions_dialect]
+    def _models(self, request: GatewayRequest) -> listing.Models:
+        """Those with a name that the caller may use."""
+        key = key_of(request)
+        return [found for found in self._router.models() if self._router.allowed(key, found[0])]
 
-    # --------------------------------------------------------------- admission
-
-    def _screen(self, request: GatewayRequest, method: bytes, target: bytes) -> None:
-        """Look at a request's head, before its body: Host, path, method, key."""
-        self._check_host(request)
-        path = target.partition(b"?")[0]
-        methods = self._paths.get(path)
-        if methods is None:
-            self._authenticate(request)  # who has no key learns nothing of the paths
-            raise UnknownPath(self._no_path(path))
-        if (method, path) not in PUBLIC:
-            self._authenticate(request)
-        if method not in methods:
-            allowed = tuple(sorted(name.decode() for name in methods))
-            raise MethodNotAllowed(
-                f"{_shown(method)} is not for {_shown(path)}; use {' or '.join(allowed)}", allowed
-            )
-
-    def _check_host(self, request: GatewayRequest) -> None:
-        """Exactly one Host, and one that this gateway goes by: a page in a browser must not
-        reach it under a name of its own (DNS rebinding)."""
-        hosts = request.requestHeaders.getRawHeaders(b"host") or []
-        if len(hosts) > 1 or (not hosts and request.channel.version == b"HTTP/1.1"):
-            raise MalformedRequest("the request needs exactly one Host header")
-        if not hosts:
-            return
-        host = hosts[0].decode("latin-1").strip().lower()
-        name, colon, port = host.rpartition(":")
-        if not colon or not port.isdecimal() or host.endswith("]"):
-            name = host
-        if not name or any(char in name for char in " /\\@,?#\t"):
-            raise MalformedRequest("the Host header is not a host")
-        if name not in self._hosts:
-            raise HostNotAllowed(
-                f"this gateway does not go by the name {name[:100]!r}; add it to `hosts` in [gateway]"
-            )
-
-    def _authenticate(self, request: GatewayRequest) -> None:
-        """Find the client's key and leave it on the request. Unknown and missing sound alike."""
-        if not self._keys:
-            return
-        credential = request.getHeader(b"x-api-key")
-        if credential is None:
-            scheme, _, token = (request.getHeader(b"authorization") or b"").partition(b" ")
-            credential = token.strip() if scheme.lower() == b"bearer" else b""
-        digest = hashlib.sha256(credential).digest()
-        key = self._keys.get(digest)
-        if key is None or not hmac.compare_digest(key.digest, digest):
-            raise Unauthorized(
-                "a key of this gateway is needed: send it as `Authorization: Bearer` or `x-api-key`"
-            )
-        request.client_key = key
-
-    def _known_paths(self) -> dict[bytes, frozenset[bytes]]:
-        """The methods of every path, from the routes themselves."""
-        found: dict[bytes, set[bytes]] = {}
-        for rule in self.app.url_map.iter_rules():
-            methods = {method.encode() for method in rule.methods or ()} - {b"OPTIONS"}
-            found.setdefault(rule.rule.encode(), set()).update(methods)
-        return {path: frozenset(methods) for path, methods in found.items()}
-
-    def _no_path(self, path: bytes) -> str:
-        return f"no such path: {_shown(path)}; there are {', '.join(sorted(p.decode() for p in self._paths))}"
+    def _owner(self, request: GatewayRequest, name: str) -> str | None:
+        """The provider that is asked for ``name`` first; None where the error has been sent."""
+        try:
+            if self._router.allowed(key_of(request), name):
+                return self._router.targets(name).targets[0][0]
+            raise UnknownModel(f"no model {name[:200]!r} for this key", param="model", code="model_not_found")
+        except GatewayError as error:
+            self._send_error(request, error)
+            return None
 
     # ----------------------------------------------------------------- answers
 
@@ -338,10 +385,10 @@ class Gateway:
         request.responseHeaders.setRawHeaders(b"Cache-Control", [b"no-store"])
         self._send_body(request, msgspec.json.encode(value))
 
-    def _send_body(self, request: GatewayRequest, body: bytes) -> None:
+    def _send_body(self, request: GatewayRequest, body: bytes, media: bytes = JSON) -> None:
         headers = request.responseHeaders
         headers.setRawHeaders(b"Server", [b"aigateway"])
-        headers.setRawHeaders(b"Content-Type", [b"application/json"])
+        headers.setRawHeaders(b"Content-Type", [media])
         headers.setRawHeaders(b"Content-Length", [b"%d" % len(body)])
         request.write(body)
 
@@ -365,34 +412,22 @@ class Gateway:
     ) -> ErrorAnswer:
         """An error where there is no exchange, in the dialect that the path suggests."""
         path = target if target is not None else request.path if request is not None else b""
-        dialect = self._default_dialect(path.partition(b"?")[0], request)
+        dialect = self._rules.of_path(path.partition(b"?")[0], request)
         return _with_id(dialect, error, Exchange(dialect, None, 0.0, 0.0).id)
 
     def _refused(self, error: GatewayError, answer: ErrorAnswer) -> None:
         """A request was refused before its body: it counts, too."""
         headers = dict(answer.headers)
-        dialect = CLAUDE if CLAUDE.request_id_header in headers else OPENAI
-        exchange = Exchange(dialect, None, self._clock.seconds(), self._wall())
+        exchange = Exchange(DIALECTS[answer.dialect], None, self._clock.seconds(), self._wall())
         exchange.id = headers["x-aigateway-request-id"]  # the one that the client was told
-        self._stats.stats.begin(dialect.name, False)
+        self._stats.stats.begin(exchange.dialect.name, False)
         self._stats.record(exchange.outcome(self._clock.seconds(), answer.status, error, left=False))
 
 
 def _with_id(dialect: ClientDialect, error: GatewayError, id: str) -> ErrorAnswer:
     answer = dialect.render_error(error, id)
     ids = (("x-aigateway-request-id", id), (dialect.request_id_header, id))
-    return ErrorAnswer(answer.status, answer.headers + ids, answer.body)
-
-
-def _key_of(request: GatewayRequest) -> ClientKey | None:
-    return request.client_key
-
-
-def _is_openai_sdk(request: GatewayRequest) -> bool:
-    agent = request.getHeader(b"user-agent") or b""
-    return agent.startswith(SDK_AGENTS) or any(
-        name.lower().startswith(b"x-stainless-") for name, _ in request.requestHeaders.getAllRawHeaders()
-    )
+    return ErrorAnswer(answer.status, answer.headers + ids, answer.body, dialect.name)
 
 
 def _asks_to_stream(request: GatewayRequest, raw: bytes) -> bool:
@@ -403,28 +438,3 @@ def _asks_to_stream(request: GatewayRequest, raw: bytes) -> bool:
 
 def _says_true(text: bytes | None) -> bool:
     return text is not None and text.strip().lower() in (b"true", b"1")
-
-
-def _shown(text: bytes) -> str:
-    """Bytes of a client's, fit for a message."""
-    return text[:200].decode("ascii", "backslashreplace")
-
-
-def _openai_models(names: list[tuple[str, str]]) -> object:
-    return {
-        "object": "list",
-        "data": [{"id": name, "object": "model", "created": 0, "owned_by": owner} for name, owner in names],
-    }
-
-
-def _claude_models(names: list[tuple[str, str]]) -> object:
-    ids = [name for name, _ in names]
-    return {
-        "data": [
-            {"type": "model", "id": id, "display_name": id, "created_at": "1970-01-01T00:00:00Z"}
-            for id in ids
-        ],
-        "has_more": False,
-        "first_id": ids[0] if ids else None,
-        "last_id": ids[-1] if ids else None,
-    }

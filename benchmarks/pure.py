@@ -18,10 +18,12 @@ from pathlib import Path
 
 from aigateway import jsontext
 from aigateway.dialects import DIALECTS
+from aigateway.dialects.base import Rendered
 from aigateway.events import ChatRequest
 from aigateway.providers import KINDS
-from aigateway.providers.base import Credential, Framing
+from aigateway.providers.base import Credential
 from aigateway.secret import Secret
+from aigateway.translate import Answering
 
 from .report import Report, Result
 
@@ -31,10 +33,31 @@ STREAMS = (
     ("openai", "tool-long-args"),
     ("glm", "glm-4.7-thinking"),
     ("antigravity", "wrapped-long"),
+    ("gemini", "thinking-long"),
+    ("anthropic", "sonnet4-thinking-tool-1"),
 )
 EVENTS_PER_READ = (1, 16)
-ROUTES = (("claude", "openai"), ("claude", "glm"), ("claude", "antigravity"), ("openai", "openai"))
-MODELS = {"openai": "gpt-4o", "glm": "glm-4.7", "antigravity": "gemini-3-pro-preview"}
+ROUTES = (
+    ("claude", "openai"),
+    ("claude", "glm"),
+    ("claude", "antigravity"),
+    ("claude", "anthropic"),
+    ("openai", "openai"),
+    ("openai", "anthropic"),
+    ("responses", "openai"),
+    ("gemini", "gemini"),
+    ("gemini", "anthropic"),
+)
+MODELS = {
+    "openai": "gpt-4o",
+    "glm": "glm-4.7",
+    "antigravity": "gemini-3-pro-preview",
+    "anthropic": "claude-sonnet-4-5",
+    "gemini": "gemini-3-pro-preview",
+}
+SPOKEN = {"openai": "openai", "gemini": "gemini", "anthropic": "claude"}
+"""The dialect of the clients that get a provider's answers as they came."""
+LIMITS = {"claude": "max_tokens", "openai": "max_tokens", "responses": "max_output_tokens"}
 TOOLS = 40
 LARGE = 76_000
 ROUND = 0.05
@@ -89,24 +112,25 @@ def stream_case(kind: str, name: str, client: str, per_read: int) -> Case:
     events = _EVENT.findall((FIXTURES / kind / f"{name}.sse").read_bytes())
     reads = [b"".join(events[at : at + per_read]) for at in range(0, len(events), per_read)]
     chat = DIALECTS[client].parse_request(small_body(client))
-    provider, dialect, framing = KINDS[kind], DIALECTS[client], Framing()
+    provider, dialect = KINDS[kind](None), DIALECTS[client]
+    asked = Answering(chat, Rendered(b"", kept=SPOKEN.get(kind) == client), "request-id", 1_770_933_892)
 
     def carry() -> int:
         writer = dialect.writer(chat, "request-id", 1_770_933_892)
-        stream = provider.stream(chat, writer, "request-id", 1_770_933_892, framing, raw=False)
+        stream = provider.stream(asked, writer)
         size = sum(len(stream.feed(read)) for read in reads) + len(stream.end())
         assert stream.ended, name
         assert stream.failure is None, name
         return size
 
     assert carry() > 0
-    way = "as it came" if kind == client else f"to {client}"
+    way = "as it came" if SPOKEN.get(kind) == client else f"to {client}"
     return Case(f"{kind} {name} {way}, {per_read} per read", "µs/chunk", carry, len(events))
 
 
 def request_case(client: str, kind: str, size: str, body: bytes) -> Case:
     """A client's body of ``size``, read and written again for ``kind``."""
-    parse, provider = DIALECTS[client].parse_request, KINDS[kind]
+    parse, provider = DIALECTS[client].parse_request, KINDS[kind](None)
     credential = Credential(Secret("benchmark"), "project")
 
     def ask() -> bytes:
@@ -128,29 +152,35 @@ def large_body(client: str) -> bytes:
 
 def _sized(client: str, size: int, tools: list[object]) -> bytes:
     """A request of ``size`` bytes, with as long a question as that takes."""
-    body: dict[str, object] = {"model": "some-model", "max_tokens": 4096, "stream": True}
+    body: dict[str, object] = {"model": "some-model"}
+    if client == "gemini":
+        body["generationConfig"] = {"maxOutputTokens": 4096}
+    else:
+        body |= {LIMITS[client]: 4096, "stream": True}
     if client == "openai":
         body["stream_options"] = {"include_usage": True}
     if tools:
-        body["tools"] = tools
+        body["tools"] = [{"functionDeclarations": tools}] if client == "gemini" else tools
+    said = {"responses": "input", "gemini": "contents"}.get(client, "messages")
     words = 'def area(width, height):\n    return width * height  # in "square" metres\n'
     turns = 8 if tools else 1
-    missing = size - len(_encoded(body | {"messages": _messages([""] * turns)}))
+    missing = size - len(_encoded(body | {said: _messages(client, [""] * turns)}))
     each = len(json.dumps(words)) - 2
     repeats, rest = divmod(missing, each)
     share = [words * (repeats // turns)] * (turns - 1)
     share.append(words * (repeats - (turns - 1) * (repeats // turns)) + "." * rest)
-    encoded = _encoded(body | {"messages": _messages(share)})
+    encoded = _encoded(body | {said: _messages(client, share)})
     assert len(encoded) == size
     return encoded
 
 
-def _messages(texts: list[str]) -> list[dict[str, str]]:
+def _messages(client: str, texts: list[str]) -> list[dict[str, object]]:
     """Turns that end with the user's."""
-    roles = ("user", "assistant")
-    return [
-        {"role": roles[(len(texts) - number - 1) % 2], "content": text} for number, text in enumerate(texts)
-    ]
+    roles = ("user", "model" if client == "gemini" else "assistant")
+    turns = [(roles[(len(texts) - number - 1) % 2], text) for number, text in enumerate(texts)]
+    if client == "gemini":
+        return [{"role": role, "parts": [{"text": text}]} for role, text in turns]
+    return [{"role": role, "content": text} for role, text in turns]
 
 
 def _tool(client: str, number: int) -> dict[str, object]:
@@ -173,6 +203,10 @@ def _tool(client: str, number: int) -> dict[str, object]:
     tool: dict[str, object] = {"name": f"workspace_tool_{number}", "description": described}
     if client == "claude":
         return tool | {"input_schema": schema}
+    if client == "gemini":
+        return tool | {"parametersJsonSchema": schema}
+    if client == "responses":
+        return {"type": "function", **tool, "parameters": schema}
     return {"type": "function", "function": tool | {"parameters": schema}}
 
 

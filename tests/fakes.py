@@ -9,6 +9,8 @@ client that sees every byte, `FakeProvider` a provider whose answers a test writ
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 import h11
@@ -42,8 +44,10 @@ from aigateway.executor import Executor
 from aigateway.outcome import Outcome
 from aigateway.routing import Router
 from aigateway.secret import Secret
+from aigateway.signatures import SignatureStore
 from aigateway.simulator.service import SimulatorSite
 from aigateway.sse import Frame, SSEDecoder
+from aigateway.state import State
 from aigateway.stats import StatsService
 from aigateway.upstream import Upstream
 from aigateway.web import Gateway
@@ -320,6 +324,9 @@ class Network(MemoryReactorClock):
         client = Client(self)
         self.join(client, self.ports[port])
         return client
+
+    def callFromThread(self, callable: Callable[..., object], *args: object) -> None:
+        self.callLater(0, callable, *args)
 
     def close_ports(self) -> None:
         for port in list(self.ports.values()):
@@ -735,6 +742,12 @@ class GatewayTestCase(SynchronousTestCase):
         if self.started:
             self.assert_idle()
 
+    def folder(self) -> Path:
+        """A folder of the test's own, which is gone when it ends. (pytest would leave ``mktemp``'s.)"""
+        made = TemporaryDirectory()
+        self.addCleanup(made.cleanup)
+        return Path(made.name)
+
     def _note_log(self, event: LogEvent) -> None:
         failure = event.get("log_failure")
         traceback = "" if failure is None else failure.getTraceback()
@@ -753,10 +766,23 @@ class GatewayTestCase(SynchronousTestCase):
         self.stats = self.stats_type(network, summary_interval=0, wall=self.wall)
         upstream = Upstream(network, configuration.limits)
         self.credentials = Credentials(upstream, configuration.timeouts, network)
+        self.signatures = SignatureStore()
         router = Router(configuration)
-        attempts = Attempts(configuration, router, upstream, self.credentials, self.stats, network, self.wall)
+        attempts = Attempts(
+            configuration,
+            router,
+            upstream,
+            self.credentials,
+            self.signatures,
+            self.stats,
+            network,
+            self.wall,
+        )
         self.executor = Executor(attempts, upstream, configuration.drain, network)
-        self.gateway = Gateway(configuration, router, self.executor, self.stats, network, self.wall)
+        state = State(None, self.signatures, network, wall=self.wall)
+        self.gateway = Gateway(
+            configuration, router, self.executor, self.stats, state, network, self.wall
+        )
         network.listenTCP(GATEWAY_PORT, self.gateway.site)
 
     def client(self) -> Client:

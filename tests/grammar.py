@@ -19,7 +19,12 @@ from aigateway.events import (
 )
 
 _BLOCKS = {"text", "thinking", "redacted_thinking", "tool_use"}
-_DELTAS = {TextDelta: "text", ThinkingDelta: "thinking", SignatureDelta: "thinking", InputDelta: "tool_use"}
+_DELTAS = {
+    TextDelta: {"text"},
+    ThinkingDelta: {"thinking"},
+    SignatureDelta: {"thinking", "text"},
+    InputDelta: {"tool_use"},
+}
 
 
 def check_events(events: Sequence[Event]) -> None:
@@ -51,10 +56,10 @@ def check_events(events: Sequence[Event]) -> None:
             assert block is not None, f"{where}: no block is open"
             block = None
         elif not isinstance(event, UsageReported):
-            kind = _DELTAS.get(type(event))
-            assert kind is not None, f"{where}: not here"
+            kinds = _DELTAS.get(type(event))
+            assert kinds is not None, f"{where}: not here"
             assert block is not None, f"{where}: outside a block"
-            assert block.type == kind, f"{where}: in a block of type {block.type}"
+            assert block.type in kinds, f"{where}: in a block of type {block.type}"
             assert not signed, f"{where}: after the signature"
             signed = isinstance(event, SignatureDelta)
     if isinstance(last, Finished):

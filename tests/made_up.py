@@ -34,7 +34,10 @@ _reasons = st.sampled_from(
 @st.composite
 def _text(draw: st.DrawFn, id: str) -> list[Event]:
     deltas: list[Event] = [TextDelta(text) for text in draw(st.lists(_hostile, max_size=3))]
-    return [BlockStarted("text"), *deltas, TextDelta(draw(_some)), BlockEnded()]
+    deltas.append(TextDelta(draw(_some)))
+    if draw(st.integers(0, 3)) == 0:
+        deltas.append(SignatureDelta(draw(_some)))
+    return [BlockStarted("text"), *deltas, BlockEnded()]
 
 
 @st.composite

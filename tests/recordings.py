@@ -13,9 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from aigateway.dialects.base import Rendered
 from aigateway.events import ChatRequest, Message, TextBlock
 from aigateway.providers import KINDS
 from aigateway.providers.base import Kind
+from aigateway.translate import Answering, Framing
 
 FIXTURES = Path(__file__).parent / "fixtures"
 
@@ -48,6 +50,8 @@ class Told:
     calls: list[tuple[str, Any]] = field(default_factory=list)
     stop: str = "end_turn"
     usage: tuple[int, int, int, int] | None = None
+    written: int = 0  # to a prompt cache
+    code: str = ""  # what the provider ran, which is shown as text
     failed: bool = False
     late: bool = False
     whole_at: int = 0  # up to this byte the stream is not whole, wherever it is cut
@@ -61,13 +65,13 @@ def streams(*folders: str) -> list[Path]:
 
 def kind_of(path: Path) -> Kind:
     """The provider kind that a recording stands for: servers like OpenAI are of its kind."""
-    return KINDS[{"compat": "openai"}.get(path.parent.name, path.parent.name)]
+    return KINDS[{"compat": "openai"}.get(path.parent.name, path.parent.name)](None)
 
 
 def plainly(path: Path) -> Told:
     """What the recording at ``path`` tells."""
-    read = _read_google if path.parent.name in ("antigravity", "gemini") else _read_openai
-    return read(path.read_bytes())
+    readers = {"antigravity": _read_google, "gemini": _read_google, "anthropic": _read_claude}
+    return readers.get(path.parent.name, _read_openai)(path.read_bytes())
 
 
 def ask(dialect: str = "claude", **fields: Any) -> ChatRequest:
@@ -80,6 +84,13 @@ def ask(dialect: str = "claude", **fields: Any) -> ChatRequest:
         "include_usage": True,
     }
     return ChatRequest(**(given | fields))
+
+
+def answering(
+    chat: ChatRequest, framing: Framing | None = None, *, kept: bool = False, raw: bool = False
+) -> Answering:
+    """What the reading of an answer to ``chat`` depends on; ``kept``: its body went up as it came."""
+    return Answering(chat, Rendered(b"", kept=kept), "req_1", 1700000000, framing or Framing(), raw)
 
 
 def _events(data: bytes) -> Iterator[tuple[str, str, int]]:
@@ -201,7 +212,11 @@ def _read_google(data: bytes) -> Told:
         for candidate in chunk.get("candidates", ()):
             for part in candidate.get("content", {}).get("parts", ()):
                 signature = part.get("thoughtSignature")
-                if "functionCall" in part:
+                if {"partialArgs", "willContinue"} & set(part.get("functionCall", {})):
+                    fault = True  # Vertex's calls in pieces are never asked for
+                elif fault:
+                    break  # nothing is read after that
+                elif "functionCall" in part:
                     told.calls.append((part["functionCall"]["name"], part["functionCall"].get("args", {})))
                     told.signatures += [signature] if signature else []
                     thinking = False
@@ -211,6 +226,10 @@ def _read_google(data: bytes) -> Told:
                     thinking, signed = True, bool(signature)
                 elif part.get("text"):
                     told.text += part["text"]
+                    thinking = False
+                elif code := part.get("executableCode"):
+                    told.code = f"\n```{code['language'].lower()}\n{code['code']}\n```\n"
+                    told.text += told.code
                     thinking = False
                 elif signature and thinking and not signed:
                     told.signatures.append(signature)
@@ -234,3 +253,65 @@ def _google_usage(newest: dict[str, int]) -> tuple[int, int, int, int]:
     cached, thoughts = newest.get("cachedContentTokenCount", 0), newest.get("thoughtsTokenCount", 0)
     rest = newest.get("totalTokenCount", 0) - prompt - thoughts
     return prompt - cached, cached, newest.get("candidatesTokenCount", max(rest, 0)) + thoughts, thoughts
+
+
+def _read_claude(data: bytes) -> Told:
+    told = Told(whole_at=len(data) + 1)
+    usage: dict[str, Any] = {}
+    id = stop = ""
+    inputs: dict[int, list[str]] = {}
+    for kind, text, end in _events(data):
+        event = json.loads(text)
+        if kind == "error" or event["type"] == "error":
+            told.late = told.late or bool(stop)
+            told.failed = told.failed or not stop
+            continue
+        message = event.get("message") or {}
+        if message and id and message["id"] != id:
+            told.failed = True  # a second answer inside the first
+            break
+        id = message.get("id", id)
+        usage |= {name: count for name, count in (message.get("usage") or {}).items() if count is not None}
+        usage |= {name: count for name, count in (event.get("usage") or {}).items() if count is not None}
+        for block in message.get("content") or ():
+            _add_block(block, told)
+            if block["type"] == "tool_use":
+                told.calls.append((block["name"], block["input"]))
+        if event["type"] == "content_block_start":
+            block = event["content_block"]
+            _add_block(block, told)
+            if block["type"] == "tool_use":
+                told.calls.append((block["name"], block["input"] or None))
+                inputs[event["index"]] = []
+        elif event["type"] == "content_block_delta":
+            delta = event["delta"]
+            told.text += delta.get("text") or ""
+            told.thinking += delta.get("thinking") or ""
+            told.signatures += [delta["signature"]] if delta.get("signature") else []
+            inputs.get(event["index"], []).append(delta.get("partial_json", ""))
+        elif event["type"] == "content_block_stop" and event["index"] in inputs:
+            pieces = "".join(inputs.pop(event["index"]))
+            name, given = told.calls[-1]
+            told.calls[-1] = name, given or _parsed(pieces)
+        reason = message.get("stop_reason") or (event.get("delta") or {}).get("stop_reason")
+        if reason:
+            stop = reason
+        if stop:
+            told.whole_at = min(told.whole_at, end)
+    told.failed = told.failed or not stop
+    told.stop = {"compaction": "max_tokens"}.get(stop, stop)
+    if "output_tokens" in usage:
+        cached, written = usage.get("cache_read_input_tokens", 0), usage.get("cache_creation_input_tokens", 0)
+        thought = (usage.get("output_tokens_details") or {}).get("thinking_tokens", 0)
+        told.usage = usage.get("input_tokens", 0), cached, usage["output_tokens"], thought
+        told.written = written
+    return told
+
+
+def _add_block(block: dict[str, Any], told: Told) -> None:
+    """What a block tells as it starts."""
+    if block["type"] == "text":
+        told.text += block["text"]
+    elif block["type"] == "thinking":
+        told.thinking += block["thinking"]
+        told.signatures += [block["signature"]] if block.get("signature") else []

@@ -12,6 +12,7 @@ from uuid import UUID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aigateway.dialects.base import Rendered
 from aigateway.errors import (
     AccountExhausted,
     MalformedRequest,
@@ -61,9 +62,13 @@ def header(request: UpstreamRequest, name: bytes) -> bytes:
     return value
 
 
+EMPTY = Rendered(b"{}")
+KEY = Credential(Secret("AIza"))
+
+
 class Requests(unittest.TestCase):
     def envelope(self, *texts: str, **fields: Any) -> dict[str, Any]:
-        kind = Antigravity(lambda: UUID(int=7))
+        kind = Antigravity(None, lambda: UUID(int=7))
         body = kind.render(chat(*texts, **fields), "models/gemini-3-pro-high", CREDENTIAL, stream=True).body
         envelope = json.loads(body)
         assert isinstance(envelope, dict)
@@ -114,28 +119,28 @@ class Requests(unittest.TestCase):
         """The method is in the path, the token in the header, the client in User-Agent."""
         kind = Antigravity()
         self.assertEqual(kind.base_urls[0], HOST)
-        request = kind.request(HOST, "gemini-3-pro", CREDENTIAL, b"{}", stream=True)
+        request = kind.request(HOST, "gemini-3-pro", CREDENTIAL, EMPTY, stream=True)
         self.assertEqual(request.url, f"{HOST}/v1internal:streamGenerateContent?alt=sse".encode())
         self.assertEqual(request.method, b"POST")
         self.assertEqual(header(request, b"authorization"), b"Bearer ya29.token")
         self.assertEqual(header(request, b"content-type"), b"application/json")
         self.assertTrue(header(request, b"user-agent").startswith(b"antigravity/"))
         self.assertNotIn("ya29", repr(CREDENTIAL))
-        whole = kind.request(HOST, "gemini-3-pro", CREDENTIAL, b"{}", stream=False)
+        whole = kind.request(HOST, "gemini-3-pro", CREDENTIAL, EMPTY, stream=False)
         self.assertEqual(whole.url, f"{HOST}/v1internal:generateContent".encode())
 
     def test_gemini_address(self) -> None:
         """The Gemini API has the model in the path, as one segment, and the key in a header."""
         kind = Gemini()
         (base,) = kind.base_urls
-        request = kind.request(base, "models/gemini-3-pro", Credential(Secret("AIza")), b"{}", stream=True)
+        request = kind.request(base, "models/gemini-3-pro", KEY, EMPTY, stream=True)
         self.assertEqual(
             request.url,
             b"https://generativelanguage.googleapis.com/v1beta/models/gemini-3-pro:streamGenerateContent?alt=sse",
         )
         self.assertEqual(header(request, b"x-goog-api-key"), b"AIza")
         self.assertNotIn(b"AIza", request.url)
-        odd = kind.request(base, "../x?key=y#z\r\n", Credential(Secret("AIza")), b"{}", stream=False)
+        odd = kind.request(base, "../x?key=y#z\r\n", KEY, EMPTY, stream=False)
         self.assertTrue(odd.url.endswith(b"/v1beta/models/..%2Fx%3Fkey%3Dy%23z%0D%0A:generateContent"))
 
     def test_gemini_body(self) -> None:

@@ -348,7 +348,7 @@ class RefusalTests(unittest.TestCase):
             (
                 {"thinking": {"type": "on"}},
                 "thinking.type",
-                'expected one of enabled, adaptive, disabled, got "on"',
+                'expected one of enabled, adaptive, disabled, between_tools, got "on"',
             ),
             ({"temperature": "hot"}, "temperature", "expected a number, got a string"),
             ({"stream": 1}, "stream", "expected true or false, got an integer"),

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
+from aigateway.check import Answer, check_claude, strict_json
 from aigateway.dialects.claude.writer import ClaudeWriter, message_id, render_reply
 from aigateway.errors import AccountExhausted, MalformedRequest, Stopping, UpstreamBusy, UpstreamTruncated
 from aigateway.events import (
@@ -33,7 +34,6 @@ from aigateway.events import (
     UsageReported,
 )
 
-from .checkers import Answer, check_claude, strict_json
 from .made_up import HOSTILE, answers
 from .recordings import ask
 

@@ -29,7 +29,9 @@ from aigateway.config import (
     parse,
 )
 from aigateway.config.lines import line_numbers
+from aigateway.config.providers import SERVERS, TAKES
 from aigateway.config.values import is_private
+from aigateway.dialects.openai import servers
 from aigateway.secret import Secret
 
 OPENAI = '[providers.openai]\naccounts = [{ name = "main", api_key = "sk-literal" }]\n'
@@ -293,10 +295,16 @@ class Mistakes(TestCase):
             ),
             ("[providers.p]\n" + account, "providers.p.kind", "is missing"),
             ("[providers.p]\nkind = 'opena'\n" + account, "providers.p.kind", 'did you mean "openai"'),
+            (OPENAI + "dialect = 'claude'\n", "dialect", 'is for kind "glm" alone'),
             (
-                "[providers.anthropic]\n" + account,
-                ".kind",
-                'kind "anthropic" is not served by this version; known',
+                "[providers.anthropic]\naccounts = [{ name = 'a' }]\n",
+                "accounts[0].api_key",
+                "is missing",
+            ),
+            (
+                "[providers.glm]\ndialect = 'claude'\ntakes = { seed = true }\n" + account,
+                "takes",
+                'is for dialect "openai" alone',
             ),
             ("[providers.'a/b']\nkind = 'openai'\n" + account, "providers.a/b", "letters, digits"),
             (OPENAI + "relay = 'fast'\n", "relay", 'expected "verified", "raw"'),
@@ -314,6 +322,14 @@ class Mistakes(TestCase):
             (OPENAI + 'headers = { a = "x\\r\\nb: c" }\n', "headers.a", "no HTTP header may hold"),
             (OPENAI + "headers = { a = 'env:UNSET' }\n", "headers.a", "UNSET is not set"),
             (OPENAI + "deployments = { a = 1 }\n", "deployments.a", "expected a string, got an integer"),
+            (OPENAI + "server = 'groqq'\n", "server", 'did you mean "groq"'),
+            (OPENAI + "takes = { strikt = false }\n", "takes.strikt", 'did you mean "strict"'),
+            (OPENAI + "takes = { strict = 1 }\n", "takes.strict", "expected a boolean, got an integer"),
+            (OPENAI + "server = 'azure'\n", "base_url", "Azure has one for each"),
+            (OPENAI + "deployments = { a = 'b' }\n", "base_url", "Azure has one for each"),
+            (OPENAI + "server = 'vllm'\napi_version = '1'\n", "api_version", 'is for server "azure" alone'),
+            (anti + "accounts = [{ access_token = 'k' }]\nserver = 'vllm'\n", "server", "alone, not for"),
+            (anti + "accounts = [{ access_token = 'k' }]\ntakes = {}\n", "takes", "alone, not for"),
             (OPENAI + "timeouts = { idel = 1 }\n", "timeouts.idel", 'did you mean "idle"'),
             (route + "targets = ['openai']\n", "routes[0].model", "is missing"),
             (route + "model = ''\ntargets = ['openai']\n", "routes[0].model", "is empty"),
@@ -499,8 +515,7 @@ class Loading(TestCase):
         self.assertEqual((config.origin, list(config.providers)), ("aigateway.toml", ["openai"]))
 
     def test_else_the_environment_says_it(self) -> None:
-        """Each key that is set and not empty makes a provider of its kind; one that cannot be
-        served is noted."""
+        """Each key that is set and not empty makes a provider of its kind."""
         environ = {"OPENAI_API_KEY": "o", "ZAI_API_KEY": "z", "GEMINI_API_KEY": "", "ANTHROPIC_API_KEY": "a"}
         config = self.load(environ=environ)
         accounts = {name: provider.accounts for name, provider in config.providers.items()}
@@ -509,20 +524,19 @@ class Loading(TestCase):
             {
                 "openai": (Account(name="env", api_key=Secret("o")),),
                 "glm": (Account(name="env", api_key=Secret("z")),),
+                "anthropic": (Account(name="env", api_key=Secret("a")),),
             },
         )
-        self.assertEqual(len(config.notes), 1)
-        self.assertIn("ANTHROPIC_API_KEY is ignored", config.notes[0])
+        self.assertEqual(config.notes, ())
 
     def test_nothing_at_all_is_answered_in_three_lines(self) -> None:
-        """One line for each way on; a key that cannot be served is none."""
+        """One line for each way on; an empty key is none."""
         with self.assertRaises(NothingConfigured) as raised:
-            self.load(environ={"ANTHROPIC_API_KEY": "a", "OPENAI_API_KEY": ""})
+            self.load(environ={"OPENAI_API_KEY": ""})
         lines = str(raised.exception).split("\n")
         self.assertEqual(len(lines), 3)
-        for line, word in zip(
-            lines, ("--demo", "OPENAI_API_KEY, ZAI_API_KEY, GEMINI_API_KEY", "--config"), strict=True
-        ):
+        keys = "OPENAI_API_KEY, ZAI_API_KEY, ANTHROPIC_API_KEY, GEMINI_API_KEY"
+        for line, word in zip(lines, ("--demo", keys, "--config"), strict=True):
             self.assertIn(word, line)
 
     def test_a_file_that_cannot_be_read_is_named(self) -> None:
@@ -536,6 +550,23 @@ class Loading(TestCase):
             with self.subTest(path), self.assertRaises(ConfigError) as raised:
                 self.load(path)
             self.assertIn(f"{path}: {message}", str(raised.exception))
+
+
+class Servers(TestCase):
+    """Servers of OpenAI's dialect."""
+
+    def test_the_names(self) -> None:
+        """The configuration knows each server and each switch of the dialect, and no other."""
+        self.assertEqual(set(SERVERS), set(servers.SERVERS))
+        self.assertEqual(TAKES, servers.SWITCHES)
+
+    def test_what_is_read(self) -> None:
+        """The server and what it takes; a switch that is not set is none."""
+        text = OPENAI + "server = 'vllm'\ntakes = { strict = false, developer_role = true }\n"
+        provider = read(text).providers["openai"]
+        self.assertEqual(provider.server, "vllm")
+        self.assertEqual(provider.takes, {"strict": False, "developer_role": True})
+        self.assertEqual(read(OPENAI).providers["openai"].takes, {})
 
 
 class Lines(TestCase):
@@ -600,6 +631,7 @@ class Document(TestCase):
                 if field.name not in self.NOT_KEYS.get(heading, ())
             }
             expected[heading] = keys | self.OTHER_KEYS.get(heading, {})
+        expected["`takes`"] = dict.fromkeys(TAKES, "the server's")
         self.assertEqual(self.tables(), expected)
 
     def test_its_defaults_are_what_is_read(self) -> None:

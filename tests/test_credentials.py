@@ -413,7 +413,7 @@ class BugTests(GatewayTestCase):
         credentials = Credentials(upstream, Timeouts(), network)
         for _ in range(2):
             waiting: Deferred[Credential] = Deferred.fromCoroutine(
-                credentials.of("antigravity", KINDS["antigravity"], oauth(), "http://127.0.0.1:1")
+                credentials.of("antigravity", KINDS["antigravity"](None), oauth(), "http://127.0.0.1:1")
             )
             self.failureResultOf(waiting, UpstreamFailed)
             self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)

@@ -9,6 +9,7 @@ from email.utils import formatdate
 from typing import Any
 
 import aigateway.errors
+from aigateway.check.claude import CLAUDE_ERRORS
 from aigateway.dialects import DIALECTS
 from aigateway.dialects.base import ErrorAnswer
 from aigateway.dialects.retry import retry_headers, told
@@ -45,7 +46,6 @@ from aigateway.providers import KINDS
 from aigateway.providers.openai import OpenAI, read_error
 from aigateway.secret import Secret
 
-from .checkers import CLAUDE_ERRORS
 from .recordings import FIXTURES
 
 NOW = 1788220800.0  # 2026-09-01T00:00:00Z
@@ -58,7 +58,7 @@ def fields(error: UpstreamError, *names: str) -> dict[str, Any]:
 
 def parse(kind: str, status: int, body: bytes, **headers: str) -> UpstreamError:
     given = {name.replace("_", "-"): value for name, value in headers.items()}
-    error = KINDS[kind].parse_error(status, given, body, now=NOW)
+    error = KINDS[kind](None).parse_error(status, given, body, now=NOW)
     assert error.message, f"no message: {error!r}"
     return error
 
@@ -85,7 +85,7 @@ RECORDED: dict[str, tuple[type[UpstreamError], dict[str, Any]]] = {
     "openai/error-401.json": (UpstreamUnauthorized, {"status": 502, "token_expired": False}),
     "openai/error-404-model.json": (UpstreamRefused, {"status": 404, "code": "model_not_found"}),
     "openai/error-429-azure.json": (UpstreamBusy, {"status": 429, "scope": "model", "retry_after": None}),
-    "openai/error-429-quota.json": (AccountExhausted, {"status": 429, "scope": "account"}),
+    "openai/error-429-quota.json": (AccountExhausted, {"status": 402, "scope": "account"}),
     "openai/error-429-rate.json": (UpstreamBusy, {"retry_after": 20.0, "overloaded": False}),
     "glm/error-400-1210.json": (UpstreamRefused, {"status": 400, "code": "1210"}),
     "glm/error-400-1211.json": (UpstreamRefused, {"status": 404, "code": "model_not_found"}),
@@ -137,14 +137,12 @@ class Recorded(unittest.TestCase):
         tell it at all."""
         silent = {
             "openai/error-401-azure.json": UpstreamUnauthorized,  # "401" is the code
-            "openai/error-429-azure.json": UpstreamFailed,
-            "compat/deepseek-error-401.json": UpstreamRefused,  # its code says invalid_request_error
             "compat/mistral-error-401.json": UpstreamFailed,
             "compat/ollama-error-401.json": UpstreamFailed,
         }
         for name, (kind, _) in RECORDED.items():
             with self.subTest(name):
-                one = OpenAI() if not name.startswith("glm/") else KINDS["glm"]
+                one = OpenAI() if not name.startswith("glm/") else KINDS["glm"](None)
                 assert isinstance(one, OpenAI)
                 error = one.classify((FIXTURES / name).read_bytes())
                 self.assertIs(type(error), silent.get(name, kind))

@@ -264,12 +264,12 @@ class RecordedAnswers(unittest.TestCase):
             ],
         )
 
-    def test_trailing_signature_is_left_out(self) -> None:
-        """A signature on an empty text part opens no block."""
-        one = reader()
-        data = (FIXTURES / "antigravity/gemini-text-trailing-signature.sse").read_bytes()
-        events = [event for frame in SSEDecoder().feed(data) for event in one.feed(frame)] + one.end()
-        self.assertEqual(without_frame(events), [BlockStarted("text"), TextDelta("ok"), BlockEnded()])
+    def test_trailing_signature(self) -> None:
+        """A signature on an empty text part is the open text's, and the last of its block."""
+        events = read_fixture("antigravity/gemini-text-trailing-signature.sse")
+        begun, text, signed, ended = without_frame(events)
+        self.assertEqual([begun, text, ended], [BlockStarted("text"), TextDelta("ok"), BlockEnded()])
+        self.assertIsInstance(signed, SignatureDelta)
         self.assertEqual(usage_of(events), Usage(6, 65, reasoning_tokens=64))
 
     def test_thinking_that_took_all_tokens(self) -> None:
@@ -389,6 +389,27 @@ class Chunks(unittest.TestCase):
             chunk({"text": "", "thoughtSignature": SIGNATURE}, finishReason="STOP"),
         )
         self.assertEqual(reply_of(events).content, (ThinkingBlock("a", SIGNATURE),))
+
+    def test_signed_text(self) -> None:
+        """The signature of a text is told at its end, wherever it came: the text is one block,
+        and what no open block can take is left out."""
+        for parts in (
+            [{"text": "a", "thoughtSignature": SIGNATURE}, {"text": "b"}],
+            [{"text": "a"}, {"text": "b", "thoughtSignature": SIGNATURE}],
+            [{"text": "a"}, {"text": "b"}, {"text": "", "thoughtSignature": SIGNATURE}],
+        ):
+            with self.subTest(parts):
+                reply = reply_of(read(*map(chunk, parts), chunk(finishReason="STOP")))
+                self.assertEqual(reply.content, (TextBlock("ab", SIGNATURE),))
+        call = {"functionCall": {"name": "f"}}
+        signed = chunk({"text": "", "thoughtSignature": SIGNATURE}, finishReason="STOP")
+        self.assertEqual(
+            reply_of(read(chunk({"text": "a"}, call), signed)).content,
+            (TextBlock("a"), ToolUseBlock("toolu_1", "f", "{}")),
+        )
+        self.assertEqual(reply_of(read(signed)).content, ())
+        texts = read(chunk({"text": "a", "thoughtSignature": SIGNATURE}, call, {"text": "b"}), signed)
+        self.assertEqual(reply_of(texts).content[::2], (TextBlock("a", SIGNATURE), TextBlock("b", SIGNATURE)))
 
     def test_order_of_parts(self) -> None:
         """The parts of one chunk are told in their order, text after a call as a new block."""
@@ -594,6 +615,8 @@ class Grammar(unittest.TestCase):
             [start, BlockStarted("text"), BlockStarted("text"), BlockEnded(), end],
             [start, BlockStarted("text"), ThinkingDelta("a"), BlockEnded(), end],
             [start, BlockStarted("thinking"), SignatureDelta("a"), ThinkingDelta("b"), BlockEnded(), end],
+            [start, BlockStarted("text"), SignatureDelta("a"), TextDelta("b"), BlockEnded(), end],
+            [start, BlockStarted("tool_use", "a", "f"), SignatureDelta("a"), BlockEnded(), end],
             [start, BlockStarted("tool_use"), BlockEnded(), end],
             [start, BlockEnded(), end],
             [start, start, end],

@@ -11,7 +11,8 @@ from typing import Any
 
 import msgspec
 
-from aigateway.dialects.gemini import GeminiReader, render_request, signatures
+from aigateway.dialects import free_text, signed
+from aigateway.dialects.gemini import GeminiReader, render_request
 from aigateway.dialects.gemini.contents import SKIP_SIGNATURE
 from aigateway.dialects.gemini.schema import NO_ARGUMENTS
 from aigateway.errors import MalformedRequest
@@ -28,6 +29,7 @@ from aigateway.events import (
     TextBlock,
     Thinking,
     ThinkingBlock,
+    Thought,
     Tool,
     ToolChoice,
     ToolResultBlock,
@@ -35,6 +37,7 @@ from aigateway.events import (
     reply_of,
 )
 from aigateway.providers.google import stream_error
+from aigateway.signatures import call_key, text_key
 from aigateway.sse import SSEDecoder
 
 FIXTURES = Path(__file__).parent / "fixtures" / "gemini"
@@ -70,7 +73,7 @@ def render(request: ChatRequest, name: str = PRO, *, antigravity: bool = False) 
 
 
 def dropped(request: ChatRequest, name: str = PRO, *, antigravity: bool = False) -> tuple[str, ...]:
-    return render_request(request, name, antigravity=antigravity)[1]
+    return render_request(request, name, antigravity=antigravity)[1].dropped
 
 
 def config(name: str = PRO, antigravity: bool = False, **fields: Any) -> dict[str, Any]:
@@ -473,7 +476,7 @@ class Tools(unittest.TestCase):
         self.assertEqual(declaration["parameters"]["required"], [NO_ARGUMENTS])
 
     def test_names(self) -> None:
-        """A name that Gemini refuses is refused here, by its place."""
+        """A name that Gemini refuses is another one everywhere, with the way back."""
         for name, antigravity in (
             ("9a", False),
             ("a b", False),
@@ -481,13 +484,37 @@ class Tools(unittest.TestCase):
             ("a" * 65, True),
             ("", False),
         ):
-            with self.subTest(name), self.assertRaises(MalformedRequest) as caught:
-                render(chat(tools=(WEATHER, Tool(name))), antigravity=antigravity)
-            self.assertEqual(caught.exception.param, "tools[1].name")
-        render(chat(tools=(Tool("mcp__x-y.z:1" + "a" * 50),)), antigravity=True)
-        with self.assertRaises(MalformedRequest) as caught:
-            render(chat(HELLO, model(call("a", "9a"))))
-        self.assertEqual(caught.exception.param, "messages[1].content[0]")
+            with self.subTest(name):
+                request = chat(
+                    HELLO,
+                    model(call("a", name)),
+                    Message("user", (result("a", TextBlock("1")),)),
+                    tools=(WEATHER, Tool(name)),
+                    tool_choice=ToolChoice("tool", name),
+                )
+                body, rendered = render_request(request, PRO, antigravity=antigravity)
+                other = body["tools"][0]["functionDeclarations"][1]["name"]
+                self.assertRegex(other, r"\A[A-Za-z_][A-Za-z0-9_.:-]{0,127}\Z")
+                self.assertLessEqual(len(other), 64 if antigravity else 128)
+                self.assertEqual(rendered.renamed, {other: name})
+                self.assertEqual(body["contents"][1]["parts"][0]["functionCall"]["name"], other)
+                self.assertEqual(body["contents"][2]["parts"][0]["functionResponse"]["name"], other)
+                choice = body["toolConfig"]["functionCallingConfig"]
+                self.assertEqual(choice["allowedFunctionNames"], [other])
+        kept = "mcp__x-y.z:1" + "a" * 50
+        _, rendered = render_request(chat(tools=(Tool(kept),)), PRO, antigravity=True)
+        self.assertEqual(rendered.renamed, {})
+
+    def test_free_text(self) -> None:
+        """A tool of free text is a function of one string, with its grammar told."""
+        grammar: dict[str, object] = {"type": "grammar", "syntax": "regex", "definition": "[a-z]+"}
+        tool = Tool("run", "Runs.", free_text.SCHEMA, free_text=True, grammar=grammar)
+        request = chat(dialect="openai", tools=(tool,))
+        declared = render(request)["tools"][0]["functionDeclarations"][0]
+        self.assertIn("[a-z]+", declared["description"])
+        self.assertEqual(list(declared["parameters"]["properties"]), ["input"])
+        _, rendered = render_request(request, PRO, antigravity=False)
+        self.assertEqual(rendered.emulated, ("tools.custom",))
 
     def test_choice(self) -> None:
         """Claude's and OpenAI's choices become modes."""
@@ -699,13 +726,13 @@ class Signatures(unittest.TestCase):
             if path.suffix in (".sse", ".json"):
                 text = path.read_text(errors="replace")
                 for signature in re.findall(r'"thoughtSignature": ?"([^"]+)"', text):
-                    self.assertEqual(signatures.for_gemini(signature), signature)
+                    self.assertEqual(signed.for_gemini(signature), signature)
                     if not signature.startswith("R"):
-                        self.assertIsNone(signatures.for_claude(signature))
+                        self.assertIsNone(signed.for_antigravity_claude(signature))
                 for signature in re.findall(r'"signature": ?"(E[^"]{60,})"', text):
                     with self.subTest(path.name):
-                        self.assertIsNone(signatures.for_gemini(signature))
-                        self.assertIsNotNone(signatures.for_claude(signature))
+                        self.assertIsNone(signed.for_gemini(signature))
+                        self.assertIsNotNone(signed.for_antigravity_claude(signature))
 
     def test_unsigned_thinking(self) -> None:
         """Thinking without a signature is left out and reported."""
@@ -743,6 +770,16 @@ class Signatures(unittest.TestCase):
         first = render(chat(*old, user("done"), model("ok"), user("next")))["contents"][1]["parts"][0]
         self.assertNotIn("thoughtSignature", first)
 
+    def test_signed_text(self) -> None:
+        """A text that Gemini signed goes back with its signature; what Claude says is not signed."""
+        (part,) = self.parts(TextBlock("hi", OF_GEMINI))
+        self.assertEqual(part, {"text": "hi", "thoughtSignature": OF_GEMINI})
+        (part,) = self.parts(TextBlock("hi", OF_CLAUDE))
+        self.assertEqual(part, {"text": "hi"})
+        self.assertEqual(dropped(chat(HELLO, model(TextBlock("hi", OF_CLAUDE)), HELLO)), ("thinking",))
+        (part,) = self.parts(TextBlock("hi", OF_CLAUDE), name=CLAUDE)
+        self.assertEqual(part, {"text": "hi"})
+
     def test_round_trip(self) -> None:
         """A recorded answer, given back by the client, is what Gemini's own client sends."""
         recorded = json.loads((FIXTURES / "3pro-parallel-2.request.json").read_bytes())
@@ -758,3 +795,87 @@ class Signatures(unittest.TestCase):
         contents = render(request)["contents"]
         self.assertEqual(contents[1], recorded["contents"][1])
         self.assertEqual(contents[0], recorded["contents"][0])
+
+
+class Remembered(unittest.TestCase):
+    """What the client left out of its history, and the gateway knows."""
+
+    def parts(
+        self, *blocks: RequestBlock, thoughts: dict[str, Thought], name: str = PRO, dialect: str = "openai"
+    ) -> list[dict[str, Any]]:
+        """Those of the model's turn; nothing may be reported as left out."""
+        results = [result(block.id) for block in blocks if isinstance(block, ToolUseBlock)]
+        request = chat(
+            HELLO, model(*blocks), user(*results or ("go on",)), dialect=dialect, thoughts=thoughts
+        )
+        body, rendered = render_request(request, name, antigravity=True)
+        self.assertEqual(rendered.dropped, ())
+        parts = json.loads(msgspec.json.encode(body))["contents"][1]["parts"]
+        assert isinstance(parts, list)
+        return parts
+
+    def test_calls(self) -> None:
+        """Gemini's call gets its signature back; of parallel ones the first, as it was."""
+        thoughts = {call_key(call("a")): Thought((ThinkingBlock("", OF_GEMINI),))}
+        text, first, second = self.parts(TextBlock("so"), call("a"), call("b"), thoughts=thoughts)
+        self.assertEqual(first["thoughtSignature"], OF_GEMINI)
+        self.assertNotIn("thoughtSignature", text)
+        self.assertNotIn("thoughtSignature", second)
+
+    def test_what_the_client_sends_wins(self) -> None:
+        """A signature that the client kept is not replaced."""
+        thoughts = {call_key(call("a")): Thought((ThinkingBlock("", OF_GEMINI),))}
+        (part,) = self.parts(call("a", signature="own"), thoughts=thoughts)
+        self.assertEqual(part["thoughtSignature"], "own")
+        (part,) = self.parts(ThinkingBlock("", "own"), call("a"), thoughts=thoughts)
+        self.assertEqual(part["thoughtSignature"], "own")
+
+    def test_thinking_that_lost_its_signature(self) -> None:
+        """Where the signature is known, unsigned thinking that came back is not missed."""
+        thoughts = {call_key(call("a")): Thought((ThinkingBlock("", OF_GEMINI),))}
+        (part,) = self.parts(ThinkingBlock("hm"), call("a"), thoughts=thoughts)
+        self.assertEqual(part["thoughtSignature"], OF_GEMINI)
+        thoughts = {call_key(call("a")): Thought((ThinkingBlock("hm", OF_CLAUDE),))}
+        thought, part = self.parts(ThinkingBlock("hm"), call("a"), thoughts=thoughts, name=CLAUDE)
+        self.assertEqual(thought["thought"], True)
+
+    def test_texts(self) -> None:
+        """A text is known by what it says."""
+        thoughts = {text_key("It is 4."): Thought((ThinkingBlock("", OF_GEMINI),))}
+        (part,) = self.parts(TextBlock("It is 4."), thoughts=thoughts)
+        self.assertEqual(part, {"text": "It is 4.", "thoughtSignature": OF_GEMINI})
+        (part,) = self.parts(TextBlock("It is 5."), thoughts=thoughts)
+        self.assertEqual(part, {"text": "It is 5."})
+
+    def test_claude(self) -> None:
+        """Claude gets its thoughts back, wrapped, where the step begins; redacted ones have no place.
+        So it may go on thinking."""
+        blocks = ThinkingBlock("hm", OF_CLAUDE), RedactedThinkingBlock("x"), ThinkingBlock("so", OF_CLAUDE)
+        thoughts = {call_key(call("toolu.1")): Thought(blocks), call_key(call("b")): Thought(blocks[:1])}
+        said = TextBlock("Let me look."), call("toolu.1"), TextBlock("And there."), call("b")
+        parts = self.parts(*said, thoughts=thoughts, name=CLAUDE)
+        wrapped = b64encode(OF_CLAUDE.encode()).decode()
+        hm, so = ({"text": text, "thought": True, "thoughtSignature": wrapped} for text in ("hm", "so"))
+        self.assertEqual(parts[:3], [hm, so, {"text": "Let me look."}])
+        self.assertEqual(parts[3]["functionCall"]["id"], "toolu_1")
+        self.assertEqual(parts[4:6], [hm, {"text": "And there."}])
+        request = chat(
+            HELLO,
+            model(*said),
+            user(result("toolu.1"), result("b")),
+            thoughts=thoughts,
+            thinking=Thinking("enabled", 2000),
+        )
+        self.assertEqual(dropped(request, CLAUDE, antigravity=True), ())
+
+    def test_claude_that_came_back(self) -> None:
+        """Thinking that the client kept is not put there twice."""
+        thoughts = {call_key(call("a")): Thought((ThinkingBlock("hm", OF_CLAUDE),))}
+        parts = self.parts(ThinkingBlock("hm", OF_CLAUDE), call("a"), thoughts=thoughts, name=CLAUDE)
+        self.assertEqual(len(parts), 2)
+
+    def test_claude_that_showed_nothing(self) -> None:
+        """A thought without text has its signature on the call, as an empty text is refused."""
+        thoughts = {call_key(call("a")): Thought((ThinkingBlock("", OF_CLAUDE),))}
+        (part,) = self.parts(call("a"), thoughts=thoughts, name=CLAUDE)
+        self.assertEqual(part["thoughtSignature"], b64encode(OF_CLAUDE.encode()).decode())

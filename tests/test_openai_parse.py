@@ -11,6 +11,7 @@ import msgspec
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from aigateway.dialects import free_text
 from aigateway.dialects.openai.parse import parse_request
 from aigateway.errors import MalformedRequest
 from aigateway.events import (
@@ -337,7 +338,8 @@ class ToolTests(unittest.TestCase):
     """Tools and the choice among them."""
 
     def test_tools(self) -> None:
-        """Functions arrive whole, custom tools as functions of one text; others are reported."""
+        """Functions arrive whole, custom tools as tools of free text with their grammar, if they have
+        one; others are reported."""
         chat = parse(
             tools=[
                 {
@@ -350,16 +352,19 @@ class ToolTests(unittest.TestCase):
                     },
                 },
                 {"type": "custom", "custom": {"name": "g", "format": {"type": "grammar"}}},
+                {"type": "custom", "custom": {"name": "h", "format": {"type": "text"}}},
                 {"type": "web_search"},
             ]
         )
-        text: dict[str, object] = {
-            "type": "object",
-            "properties": {"input": {"type": "string"}},
-            "required": ["input"],
-        }
-        self.assertEqual(chat.tools, (Tool("f", "d", {"type": "object"}, True), Tool("g", None, text)))
-        self.assertEqual(chat.other, ("tools[1].custom.format", "tools[2]"))
+        self.assertEqual(
+            chat.tools,
+            (
+                Tool("f", "d", {"type": "object"}, True),
+                Tool("g", None, free_text.SCHEMA, free_text=True, grammar={"type": "grammar"}),
+                Tool("h", None, free_text.SCHEMA, free_text=True),
+            ),
+        )
+        self.assertEqual(chat.other, ("tools[3]",))
 
     def test_choice(self) -> None:
         """Each form of tool_choice is one of the hub's."""
@@ -533,7 +538,7 @@ class RecordedTests(unittest.TestCase):
             "openai/gpt-5-image": ((), ()),
             "openai/image-in-tool-result": ((), ()),
             "openai/pdf-in-tool-result": ((), ()),
-            "openai/prompt-cache": (("prompt_cache_options",), ()),
+            "openai/prompt-cache": (("prompt_cache_options", "text.prompt_cache_breakpoint"), ()),
             "openai/parallel-tools-agents": ((), ()),
             "openai/tool-choice-list_single": ((), ()),
             "openai/moderation-after-usage": (("moderation",), ()),
@@ -543,7 +548,7 @@ class RecordedTests(unittest.TestCase):
             "glm/glm-4.7-flash-forced-tool-object": ((), ()),
             "glm/preserved_thinking_round_trip-1": ((), ()),
             "glm/glm_5_3_reasoning_effort-0": ((), ()),
-            "glm/openrouter-glm-tool-2": ((), ("usage",)),
+            "glm/openrouter-glm-tool-2": (("messages.reasoning_details",), ("usage",)),
         }
         for name, (other, unknown) in expected.items():
             with self.subTest(name=name):

@@ -12,9 +12,11 @@ import msgspec
 
 from aigateway.dialects.base import Rendered
 from aigateway.dialects.claude import parse as claude
+from aigateway.dialects.fields import refuse_needed
 from aigateway.dialects.openai import families
 from aigateway.dialects.openai import parse as openai
-from aigateway.dialects.openai.render import GLM, OPENAI, Profile, effort_of, is_strict, render_request
+from aigateway.dialects.openai.render import GLM, OPENAI, Profile, effort_of, render_request
+from aigateway.dialects.openai.schemas import is_strict
 from aigateway.errors import MalformedRequest
 from aigateway.events import AudioBlock, ChatRequest, Message, TextBlock, ToolUseBlock
 
@@ -187,7 +189,11 @@ class TopLevelTests(unittest.TestCase):
                 {"thinking": {"type": "enabled"}},
                 ("thinking.budget_tokens",),
             ),
-            ({"output_config": {"effort": "low"}}, {}, ("output_config.effort",)),
+            (
+                {"output_config": {"effort": "low"}},
+                {"thinking": {"type": "enabled"}},
+                ("output_config.effort",),
+            ),
         ]
         for fields, expected, dropped in cases:
             with self.subTest(fields=fields):
@@ -260,7 +266,8 @@ class TopLevelTests(unittest.TestCase):
         """A field that gives the answer another shape is refused where it cannot be had."""
         for fields in ({"n": 2}, {"logprobs": True}, {"modalities": ["audio"], "audio": {}}):
             with self.subTest(fields=fields), self.assertRaises(MalformedRequest) as caught:
-                render(from_openai(**fields), "glm-4.7", GLM)
+                chat = from_openai(**fields)
+                refuse_needed(chat, render_request(chat, "glm-4.7", GLM, stream=False), "glm")
             self.assertEqual(caught.exception.param, next(iter(fields)))
             self.assertEqual(caught.exception.code, "unsupported_parameter")
 
@@ -329,7 +336,7 @@ class FamilyTests(unittest.TestCase):
         }.items():
             with self.subTest(model=model):
                 self.assertEqual(render(chat, model)[0]["messages"][0], {"role": role, "content": "a\n\nb"})
-        self.assertEqual(render(chat, "o1-mini", GLM)[0]["messages"][0]["role"], "system")
+        self.assertEqual(render(chat, "o1", GLM)[0]["messages"][0]["role"], "system")
 
     def test_effort(self) -> None:
         """An effort is sent as the nearest that the model takes, or dropped."""
@@ -740,16 +747,23 @@ class ToolTests(unittest.TestCase):
         self.assertEqual(dropped, ("tool_choice.disable_parallel_tool_use",))
 
     def test_names(self) -> None:
-        """A tool name that OpenAI would refuse is refused by name, in the tools and in the history."""
-        for name in ("a.b", "x" * 65):
+        """A tool name that OpenAI would refuse is another one everywhere, with the way back; one that
+        it takes is itself."""
+        for name in ("a.b", "x" * 65, "\u00e9"):
             with self.subTest(name=name):
-                with self.assertRaises(MalformedRequest) as caught:
-                    render(from_claude(tools=[{**TOOL, "name": name}]))
-                self.assertIn(name, caught.exception.message)
-                self.assertEqual(caught.exception.param, "tools")
-                with self.assertRaises(MalformedRequest) as caught:
-                    messages(use(name=name), role="assistant")
-                self.assertEqual(caught.exception.param, "messages[1]")
+                chat = from_claude(
+                    messages=[*HELLO, said(use(name=name)), told(result("r"))],
+                    tools=[{**TOOL, "name": name}, TOOL],
+                    tool_choice={"type": "tool", "name": name},
+                )
+                rendered = render_request(chat, "gpt-4o", OPENAI, stream=False)
+                body = json.loads(rendered.body)
+                other = body["tools"][0]["function"]["name"]
+                self.assertRegex(other, r"\A[a-zA-Z0-9_-]{1,64}\Z")
+                self.assertEqual(body["messages"][1]["tool_calls"][0]["function"]["name"], other)
+                self.assertEqual(body["tool_choice"]["function"]["name"], other)
+                self.assertEqual(rendered.renamed, {other: name})
+                self.assertEqual(body["tools"][1]["function"]["name"], "f")
 
     def test_is_strict(self) -> None:
         """Strict schemas are closed objects all of whose properties are required, all the way down."""

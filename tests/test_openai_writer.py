@@ -9,6 +9,8 @@ from typing import Any
 from hypothesis import given, settings
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
+from aigateway.check import Answer, check_openai, strict_json
+from aigateway.dialects import free_text
 from aigateway.dialects.openai.writer import OpenAIWriter, completion_id, render_reply
 from aigateway.errors import AccountExhausted, MalformedRequest, Stopping, UpstreamBusy, UpstreamTruncated
 from aigateway.events import (
@@ -26,12 +28,13 @@ from aigateway.events import (
     TextDelta,
     ThinkingBlock,
     ThinkingDelta,
+    Tool,
     ToolUseBlock,
     Usage,
     UsageReported,
+    reply_of,
 )
 
-from .checkers import Answer, check_openai, strict_json
 from .made_up import HOSTILE, answers
 from .recordings import ask
 
@@ -59,6 +62,54 @@ def told(*events: Event, reason: str = "end_turn") -> Answer:
 def hostile(reads_back: str) -> str:
     """The hostile text as a client reads it: no UTF-8 holds half of a surrogate pair."""
     return reads_back.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+class FreeText(unittest.TestCase):
+    """Calls of tools that the client offered as tools of free text."""
+
+    ASKED = ask("openai", tools=(Tool("run", None, free_text.SCHEMA, free_text=True), Tool("f")))
+    SAID: tuple[Event, ...] = (
+        Started("1", "m"),
+        BlockStarted("tool_use", "c", "run"),
+        InputDelta('{"inp'),
+        InputDelta('ut":"ls \\"a\\"\\n"}'),
+        BlockEnded(),
+        BlockStarted("tool_use", "d", "f"),
+        InputDelta('{"input":"x"}'),
+        BlockEnded(),
+        Finished("tool_use"),
+    )
+
+    def test_streamed(self) -> None:
+        """The text is taken out of the object that it came in; other calls are functions as ever."""
+        data = OpenAIWriter(self.ASKED, "req_1", 1).write(self.SAID).decode()
+        chunks = [json.loads(frame[6:]) for frame in data.split("\n\n") if frame[6:7] == "{"]
+        deltas = [choice["delta"] for chunk in chunks for choice in chunk["choices"]]
+        self.assertEqual(
+            [call for delta in deltas for call in delta.get("tool_calls", ())],
+            [
+                {"index": 0, "id": "c", "type": "custom", "custom": {"name": "run", "input": ""}},
+                {"index": 0, "custom": {"input": 'ls "a"\n'}},
+                {"index": 1, "id": "d", "type": "function", "function": {"name": "f", "arguments": ""}},
+                {"index": 1, "function": {"arguments": '{"input":"x"}'}},
+            ],
+        )
+
+    def test_whole(self) -> None:
+        """A whole answer has the same calls, as the SDK knows them."""
+        body = render_reply(reply_of(self.SAID), self.ASKED, "req_1", 1)
+        message = ChatCompletion.model_validate_json(body).choices[0].message
+        calls = message.tool_calls
+        assert calls is not None
+        first, second = calls[0], calls[1]
+        run = {"name": "run", "input": 'ls "a"\n'}
+        self.assertEqual(first.to_dict(), {"id": "c", "type": "custom", "custom": run})
+        self.assertEqual(second.type, "function")
+
+    def test_no_object(self) -> None:
+        """A model that wrote the text itself is taken at its word."""
+        for written in ("ls", '{"cmd":1}', "", "{}", "[" * 9999):
+            self.assertEqual(free_text.text_of(written), written)
 
 
 class Stream(unittest.TestCase):

@@ -15,7 +15,8 @@ from aigateway.dialects.openai.writer import OpenAIWriter
 from aigateway.errors import UpstreamGarbled, UpstreamTruncated
 from aigateway.events import ChatRequest
 from aigateway.providers import KINDS
-from aigateway.providers.base import Framing
+
+from .recordings import answering
 
 FIXTURES = Path(__file__).parent / "fixtures"
 RECORDED = sorted([*(FIXTURES / "openai").glob("*.sse"), *(FIXTURES / "compat").glob("*.sse")])
@@ -32,7 +33,7 @@ def run(data: bytes, *, usage: bool, cuts: list[int] | None = None, answer: str 
     """What a client gets of ``data``, cut at ``cuts``; and the stream it came through."""
     asked = chat(usage, answer=answer)
     writer = OpenAIWriter(asked, "req_1", 1)
-    stream = KINDS["openai"].stream(asked, writer, "req_1", 1, Framing(), raw=False)
+    stream = KINDS["openai"](None).stream(answering(asked, kept=True), writer)
     out = b""
     edges = [0, *(cuts or []), len(data)]
     for start, end in itertools.pairwise(edges):
@@ -279,7 +280,7 @@ class MendingTests(SynchronousTestCase):
         """A role alone is held back, so that another provider may still take over."""
         asked = chat(False)
         writer = OpenAIWriter(asked, "req_1", 1)
-        stream = KINDS["openai"].stream(asked, writer, "req_1", 1, Framing(), raw=False)
+        stream = KINDS["openai"](None).stream(answering(asked, kept=True), writer)
         self.assertEqual(stream.feed(ROLE), b"")
         self.assertFalse(stream.begun)
         self.assertTrue(stream.feed(chunk(delta={"content": "x"})).startswith(ROLE))
@@ -288,7 +289,7 @@ class MendingTests(SynchronousTestCase):
         """``relay = "raw"`` mends nothing, and still sees the end."""
         asked = chat(False)
         writer = OpenAIWriter(asked, "req_1", 1)
-        stream = KINDS["openai"].stream(asked, writer, "req_1", 1, Framing(), raw=True)
+        stream = KINDS["openai"](None).stream(answering(asked, kept=True, raw=True), writer)
         frames = chunk(delta={"role": "assistant", "content": "a"}) * 2 + STOP + DONE
         self.assertIsInstance(stream, OpenAIPassthrough)
         self.assertEqual(stream.feed(frames), frames)
@@ -408,9 +409,7 @@ class MendingTests(SynchronousTestCase):
     def test_little_is_held(self) -> None:
         """Before the first word one chunk is kept, however many come; too much of it is no answer."""
         asked = chat(False)
-        stream = KINDS["openai"].stream(
-            asked, OpenAIWriter(asked, "req_1", 1), "req_1", 1, Framing(), raw=False
-        )
+        stream = KINDS["openai"](None).stream(answering(asked, kept=True), OpenAIWriter(asked, "req_1", 1))
         for _ in range(100):
             self.assertEqual(stream.feed(ROLE), b"")
         self.assertEqual(stream.feed(chunk(delta={"content": "x"})), ROLE + chunk(delta={"content": "x"}))
@@ -438,26 +437,29 @@ class MendingTests(SynchronousTestCase):
         self.assertIn(frame, out)
 
 
+WHOLE = answering(chat(False), kept=True)
+
+
 class WholeTests(SynchronousTestCase):
     """Whole answers, not streamed."""
 
     def test_verbatim(self) -> None:
         """A chat completion by the book goes on as it came, unknown fields and all."""
-        kind = KINDS["openai"]
+        kind = KINDS["openai"](None)
         for path in sorted((FIXTURES / "openai").glob("tool-choice-*.json")):
             if path.name.endswith(".request.json"):
                 continue
             body = path.read_bytes()
             with self.subTest(path=path.name):
-                self.assertEqual(kind.pass_reply(body, kind.parse_reply(body), chat(False), "req_1", 1), body)
+                self.assertEqual(kind.pass_reply(body, kind.parse_reply(body), WHOLE), body)
 
     def test_mended(self) -> None:
         """A finish reason, usage or arguments that OpenAI would not send are put right."""
-        kind = KINDS["openai"]
+        kind = KINDS["openai"](None)
         call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": {"a": 1}}}
         message = {"role": "assistant", "content": None, "tool_calls": [call]}
         body = json.dumps({"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}).encode()
-        out = kind.pass_reply(body, kind.parse_reply(body), chat(False), "req_1", 1)
+        out = kind.pass_reply(body, kind.parse_reply(body), WHOLE)
         assert out is not None
         value = json.loads(out)
         self.assertEqual(value["object"], "chat.completion")
@@ -467,17 +469,19 @@ class WholeTests(SynchronousTestCase):
 
     def test_unreadable(self) -> None:
         """What cannot be read is refused, wherever it stands, and nothing else is raised."""
-        kind = KINDS["openai"]
+        kind = KINDS["openai"](None)
         body = next((FIXTURES / "openai").glob("tool-choice-*[!t].json")).read_bytes()
         body = json.dumps(json.loads(body) | {"fp": 7}).encode()
         reply = kind.parse_reply(body)
         for bad in (b'"\xff"', b"1e999", b"[" * 100_000 + b"]" * 100_000):
             with self.subTest(bad[:9]), self.assertRaises(UpstreamGarbled):
-                kind.pass_reply(body.replace(b'"fp": 7', b'"fp": ' + bad), reply, chat(False), "req_1", 1)
+                kind.pass_reply(
+                    body.replace(b'"fp": 7', b'"fp": ' + bad), reply, answering(chat(False), kept=True)
+                )
 
     def test_calls_without_a_function(self) -> None:
         """Custom calls, and calls of further choices that have no function, are left alone."""
-        kind = KINDS["openai"]
+        kind = KINDS["openai"](None)
         custom = {"id": "c", "type": "custom", "custom": {"name": "run", "input": "ls"}}
         odd = {"id": "d", "type": "function", "function": None}
         choices = [
@@ -485,7 +489,7 @@ class WholeTests(SynchronousTestCase):
             for index, call in enumerate((custom, odd))
         ]
         body = json.dumps({"choices": choices}).encode()
-        out = kind.pass_reply(body, kind.parse_reply(body), chat(False), "req_1", 1)
+        out = kind.pass_reply(body, kind.parse_reply(body), WHOLE)
         assert out is not None
         calls = [choice["message"]["tool_calls"] for choice in json.loads(out)["choices"]]
         self.assertEqual(calls, [[custom], [odd]])

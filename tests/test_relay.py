@@ -43,6 +43,7 @@ from .fakes import (
     provider,
     usage_chunk,
 )
+from .recordings import answering
 
 RAW_PORT = 9003
 LIMITS = Timeouts(connect=5, headers=20, first_token=40, idle=30, total=300)
@@ -421,7 +422,7 @@ class BugTests(GatewayTestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        KINDS["broken"] = Broken()
+        KINDS["broken"] = Broken
         self.addCleanup(KINDS.pop, "broken")
         self.start(config(provider(kind="broken", accounts=("one", "two"))))
 
@@ -692,7 +693,7 @@ class RelayTests(SynchronousTestCase):
         chat = ChatRequest(dialect="claude", model="m", messages=())
         kind = OpenAI()
         writer = CLAUDE.writer(chat, "req_1", 0)
-        stream = Translator(chat, kind.reader(), writer, kind.parse_reply)
+        stream = Translator(answering(chat), kind.reader(), writer, kind.parse_reply)
         self.relay = Relay(cast(ClientStream, self.sink), stream, LIMITS, self.clock, "openai")
         self.done = self.relay.carry(cast(IResponse, self.response))
         self.relay.connectionMade()

@@ -72,6 +72,11 @@ class Targets(TestCase):
         with self.assertRaises(UnknownModel):
             router.targets("claude-sonnet-4-6")
 
+    def test_claude_goes_to_its_maker(self) -> None:
+        """Where Anthropic is configured it serves its models, not Antigravity."""
+        router = Router(config(provider("antigravity"), provider("anthropic")))
+        self.assertEqual(router.targets("claude-opus-5").targets, (("anthropic", "claude-opus-5"),))
+
     def test_the_provider_named_like_its_kind_is_the_default_one(self) -> None:
         """Of several of one kind it serves the family, wherever it stands; else the first does."""
         local, cloud = provider("local", "openai"), provider("openai")

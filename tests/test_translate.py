@@ -10,6 +10,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aigateway.check import check_claude, check_openai
 from aigateway.dialects import DIALECTS
 from aigateway.dialects.gemini import GeminiReader
 from aigateway.errors import (
@@ -23,19 +24,19 @@ from aigateway.errors import (
 from aigateway.events import ChatReply, Usage
 from aigateway.providers import KINDS
 from aigateway.providers.google import stream_error
-from aigateway.sse import SSEDecoder
-from aigateway.translate import Translator
+from aigateway.translate import Framing, Translator
 
-from .checkers import check_claude, check_openai
-from .recordings import FIXTURES, ask
+from .recordings import FIXTURES, answering, ask
 from .test_passthrough import check as check_passed_through
 from .test_passthrough import run as passed_through
 
 
-def translator(kind: str = "openai", dialect: str = "claude", **others: Any) -> Translator:
+def translator(kind: str = "openai", dialect: str = "claude", **framing: int) -> Translator:
     chat = ask(dialect)
     writer = DIALECTS[dialect].writer(chat, "req_1", 1700000000)
-    return Translator(chat, KINDS[kind].reader(), writer, KINDS[kind].parse_reply, **others)
+    provider = KINDS[kind](None)
+    asked = answering(chat, Framing(**framing))
+    return Translator(asked, provider.reader(), writer, provider.parse_reply)
 
 
 def chunk(content: str | None = None, finish: str | None = None, **fields: Any) -> bytes:
@@ -199,7 +200,7 @@ class Ends(unittest.TestCase):
 class Limits(unittest.TestCase):
     def test_event_too_large(self) -> None:
         """A line or an event over its limit is the provider's fault; what came before it was said."""
-        one = translator(decoder=SSEDecoder(200, 400))
+        one = translator(line=200, event=400)
         self.assertNotEqual(one.feed(chunk("x")), b"")
         self.assertEqual(one.feed(b"data: " + b"x" * 300), b"")
         self.assertIsInstance(one.failure, UpstreamGarbled)
@@ -208,7 +209,7 @@ class Limits(unittest.TestCase):
 
     def test_event_too_large_after_the_finish_reason(self) -> None:
         """The answer was whole by then: what came behind it is a late error."""
-        stream = translator(decoder=SSEDecoder(200, 200))
+        stream = translator(line=200, event=200)
         out = stream.feed(chunk("x") + chunk(None, "stop"))
         out += stream.feed(b"data: " + b"y" * 300)
         self.assertIsNone(stream.failure)
@@ -218,7 +219,7 @@ class Limits(unittest.TestCase):
     def test_whole_answer_too_large(self) -> None:
         """A whole answer is collected up to its limit, at its edge exactly."""
         for room, garbled in ((len(WHOLE), False), (len(WHOLE) - 1, True)):
-            one = translator(max_whole=room)
+            one = translator(whole=room)
             for place in range(0, len(WHOLE), 50):
                 self.assertEqual(one.feed(WHOLE[place : place + 50]), b"")
             one.end()
@@ -488,7 +489,7 @@ class OwnParts(unittest.TestCase):
 
         chat = ask()
         writer = DIALECTS["claude"].writer(chat, "req_1", 0)
-        one = Translator(chat, GeminiReader(stream_error), writer, never)
+        one = Translator(answering(chat), GeminiReader(stream_error), writer, never)
         for piece in (b"\n\n", (FIXTURES / "antigravity/wrapped-3pro-text.sse").read_bytes()):
             one.feed(piece)
         one.end()

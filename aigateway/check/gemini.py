@@ -97,7 +97,7 @@ def _one_line_end(data: bytes) -> bytes:
 def _without_waiting(data: bytes) -> bytes:
     """``data`` without the blank lines between its frames, which keep a client waiting: Google's SDKs
     take a comment for JSON."""
-    return re.sub(rb"(?:\A|(?<=\n\n))\n+", b"", data)
+    return re.sub(rb"(?:\A|(?<=\n\n))\n+(?=data: )", b"", data)
 
 
 def _elements(data: bytes, *, whole: bool) -> Iterator[Frame]:

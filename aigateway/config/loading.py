@@ -21,8 +21,12 @@ from .reading import ConfigError, Source, Table
 from .records import LOOPBACK_HOSTS, Config, Limits, Timeouts
 
 FILE_NAME = "aigateway.toml"
-ENVIRONMENT = {"openai": "OPENAI_API_KEY", "glm": "ZAI_API_KEY", "gemini": "GEMINI_API_KEY"}
-NOT_SERVED_KEY = "ANTHROPIC_API_KEY"
+ENVIRONMENT = {
+    "openai": "OPENAI_API_KEY",
+    "glm": "ZAI_API_KEY",
+    "anthropic": "ANTHROPIC_API_KEY",
+    "gemini": "GEMINI_API_KEY",
+}
 
 
 class NothingConfigured(ConfigError):
@@ -91,8 +95,6 @@ def _from_environment(environ: Mapping[str, str], cwd: str, listen: str | None) 
         raise NothingConfigured
     origin = "the environment"
     source = Source(origin, "", environ, _reader(cwd))
-    if environ.get(NOT_SERVED_KEY):
-        source.note("", f'{NOT_SERVED_KEY} is ignored: kind "anthropic" is not served by this version')
     return _config({"providers": providers}, source, origin, listen)
 
 
@@ -135,8 +137,6 @@ def _config(document: Mapping[str, object], source: Source, origin: str, listen:
 
 def _without_effect(config: Config) -> Iterator[str]:
     """What is understood and checked, but not acted on in this version: never in silence."""
-    if config.state is not None:
-        yield f"{config.origin}: gateway.state has no effect in this version: nothing is kept on disk"
     if config.timeouts.min_rate or any(
         limits.get("min_rate") for limits in (route.timeouts for route in config.routes)
     ):
@@ -145,8 +145,6 @@ def _without_effect(config: Config) -> Iterator[str]:
         place = f"{config.origin}: providers.{provider.name}"
         if provider.timeouts.min_rate != config.timeouts.min_rate:
             yield f"{place}.timeouts.min_rate has no effect in this version"
-        if provider.api_version or provider.deployments:
-            yield f"{place}: api_version and deployments have no effect in this version"
 
 
 # ------------------------------------------------------------------- [gateway]

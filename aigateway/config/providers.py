@@ -13,8 +13,48 @@ from . import values
 from .reading import Table
 from .records import GOOGLE_TOKEN_URL, Account, Provider, Timeouts
 
-KINDS = ("openai", "glm", "antigravity", "gemini")
-NOT_SERVED = ("anthropic",)
+KINDS = ("openai", "glm", "antigravity", "gemini", "anthropic")
+
+SERVERS = (
+    "openai",
+    "azure",
+    "cerebras",
+    "deepseek",
+    "glm",
+    "groq",
+    "llamacpp",
+    "mistral",
+    "moonshot",
+    "ollama",
+    "openrouter",
+    "vllm",
+    "xai",
+    "other",
+)
+"""The servers of OpenAI's dialect whose ways are known; `dialects.openai.servers` says what they take."""
+
+TAKES = (
+    "stream_options",
+    "max_completion_tokens",
+    "developer_role",
+    "list_content",
+    "null_content",
+    "images",
+    "files",
+    "audio",
+    "reasoning_content",
+    "custom_tools",
+    "parallel_tool_calls",
+    "strict",
+    "tool_choice",
+    "tool_choice_required",
+    "tool_choice_named",
+    "tool_choice_none",
+    "json_schema",
+    "penalties",
+    "seed",
+)
+"""What a server may take otherwise than its kind does."""
 
 _OAUTH = ("refresh_token", "client_id", "client_secret")
 _SECRET_HEADER = re.compile(r"key|token|secret|auth|cookie|password|credential", re.IGNORECASE)
@@ -39,11 +79,28 @@ def read_provider(name: str, table: Table, shared: Timeouts) -> Provider:
         headers=_headers(table),
         api_version=table.text("api_version"),
         deployments=table.strings("deployments"),
+        server=table.choice("server", SERVERS),
+        takes=_takes(table),
+        responses=table.flag("responses", False) if "responses" in table else None,
+        dialect=table.choice("dialect", ("openai", "claude")),
     )
+    if "dialect" in table and kind not in ("glm", ""):
+        table.problem("dialect", f'is for kind "glm" alone, not for "{kind}"')
+    if provider.dialect == "claude" and "takes" in table:
+        table.problem("takes", 'is for dialect "openai" alone')
     if kind not in ("openai", ""):
+        for key in ("api_version", "deployments", "server", "responses"):
+            if key in table:
+                of = " (Azure)" if key in ("api_version", "deployments") else ""
+                table.problem(key, f'is for kind "openai"{of} alone, not for "{kind}"')
+        if "takes" in table and kind != "glm":
+            table.problem("takes", f'is for kinds "openai" and "glm" alone, not for "{kind}"')
+    elif _is_azure(provider) and "base_url" not in table:
+        table.problem("base_url", "is missing; Azure has one for each resource")
+    elif provider.server not in ("", "azure"):
         for key in ("api_version", "deployments"):
             if key in table:
-                table.problem(key, f'is for kind "openai" (Azure) alone, not for "{kind}"')
+                table.problem(key, f'is for server "azure" alone, not for "{provider.server}"')
     table.close()
     return provider
 
@@ -51,9 +108,7 @@ def read_provider(name: str, table: Table, shared: Timeouts) -> Provider:
 def _kind(name: str, table: Table) -> str:
     kind = table.word("kind", "" if "kind" in table else name)
     known = ", ".join(f'"{word}"' for word in KINDS)
-    if kind in NOT_SERVED:
-        table.problem("kind", f'kind "{kind}" is not served by this version; known kinds: {known}')
-    elif "kind" not in table and kind not in KINDS:
+    if "kind" not in table and kind not in KINDS:
         table.problem("kind", f"is missing; expected one of {known}")
     elif kind and kind not in KINDS:
         table.problem("kind", f'"{kind}" is not known{values.nearest(kind, KINDS)}; expected one of {known}')
@@ -102,6 +157,18 @@ def _check_oauth(table: Table) -> None:
         table.problem("", f"lacks {' and '.join(missing)}: {', '.join(_OAUTH)} go together")
     elif missing and "access_token" not in table:
         table.problem("", f"has no credential; expected access_token, or {', '.join(_OAUTH)}")
+
+
+def _is_azure(provider: Provider) -> bool:
+    named = bool(provider.api_version or provider.deployments)
+    return provider.server == "azure" or (named and not provider.server)
+
+
+def _takes(provider: Table) -> dict[str, bool]:
+    table = provider.table("takes")
+    found = {name: table.flag(name, True) for name in TAKES}
+    table.close()
+    return {name: takes for name, takes in found.items() if name in table}
 
 
 def _models(provider: Table) -> tuple[str, ...]:

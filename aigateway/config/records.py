@@ -80,7 +80,10 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
 class Provider(msgspec.Struct, frozen=True, kw_only=True):
     """One upstream. ``base_urls`` is empty where the kind's defaults apply; they end in no
     slash. ``timeouts`` are whole: the provider's own over the global ones. ``deployments``
-    maps a model's name to that of its deployment."""
+    maps a model's name to that of its deployment. ``server`` is the server of OpenAI's dialect
+    that it is, ``takes`` what that takes otherwise than is known of it, ``responses`` whether it has
+    OpenAI's Responses API; None: OpenAI itself does. ``dialect`` is the one to speak, where the kind
+    speaks several and not its first is wanted."""
 
     name: str
     kind: str
@@ -93,6 +96,10 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     headers: tuple[tuple[str, Secret | str], ...] = ()
     api_version: str = ""
     deployments: Mapping[str, str] = {}
+    server: str = ""
+    takes: Mapping[str, bool] = {}
+    responses: bool | None = None
+    dialect: str = ""
 
 
 class Target(msgspec.Struct, frozen=True):

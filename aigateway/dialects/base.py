@@ -8,7 +8,7 @@ provider kind and are reached through `aigateway.providers`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -63,19 +63,33 @@ class Writer(Protocol):
 
 
 class Rendered(msgspec.Struct, frozen=True):
-    """A request body for a provider, and the names of the client's fields that have no
-    place in it (as the client spells them, in the order met)."""
+    """A request body for a provider, and what became of the client's fields.
+
+    ``dropped`` names those that have no place in it, ``emulated`` those that are brought about by
+    other means (a schema told in words); as the client spells them, in the order met. ``kept``:
+    it is the client's own body. ``headers`` go with it besides the provider's own. ``renamed``
+    leads from a tool's name in it back to the client's, where they differ. ``asked_model`` is the
+    client's name for the model where the provider is asked for another: agents give their thinking
+    back only to the model that they asked for.
+    """
 
     body: bytes
     dropped: tuple[str, ...] = ()
+    emulated: tuple[str, ...] = ()
+    kept: bool = False
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    renamed: Mapping[str, str] = {}
+    asked_model: str = ""
 
 
 class ErrorAnswer(msgspec.Struct, frozen=True):
-    """An error before the first byte: an HTTP status, further headers, a JSON body."""
+    """An error before the first byte: an HTTP status, further headers, a JSON body; ``dialect``
+    names whose form that is, where somebody asks."""
 
     status: int
     headers: tuple[tuple[str, str], ...]
     body: bytes
+    dialect: str = ""
 
 
 class ClientDialect(msgspec.Struct, frozen=True):

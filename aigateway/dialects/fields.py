@@ -15,6 +15,8 @@ import msgspec
 
 from .. import jsontext
 from ..errors import MalformedRequest
+from ..events import ChatRequest
+from .base import Rendered
 
 T = TypeVar("T")
 
@@ -62,6 +64,17 @@ _SPELLINGS: dict[str, dict[str, str]] = {
         "gemini": "generationConfig.responseSchema",
     },
     "user": {"claude": "metadata.user_id"},
+    "messages": {"responses": "input", "gemini": "contents"},
+    "free_text": {"": "tools.custom"},
+}
+
+# Fields that name what lies with OpenAI: what that is, and what to do instead.
+_STORED = {
+    "previous_response_id": ("the earlier response", "send the whole conversation in input"),
+    "conversation": ("the stored conversation", "send all of it in input"),
+    "prompt": ("the stored prompt", "send its text in instructions"),
+    "background": ("responses in the background", "stream it, or wait for it"),
+    "input": ("what this item stands for", "send the whole conversation in input"),
 }
 
 
@@ -122,6 +135,18 @@ def wrong(place: str, problem: str, *, code: str | None = None) -> MalformedRequ
     return MalformedRequest(f"{place}: {problem}", param=place, code=code)
 
 
+def refuse_needed(chat: ChatRequest, rendered: Rendered, provider: str) -> None:
+    """Raises `MalformedRequest` where ``provider`` is not asked for what the answer would have to be."""
+    if chat.needed and not (rendered.kept and chat.is_all(chat.dialect)):
+        name = chat.needed[0]
+        stored = _STORED.get(name) or (_STORED["input"] if name.startswith("input.") else None)
+        problem = f"not supported by {provider} for this client; leave it out or choose another model"
+        if stored is not None:
+            has, instead = stored
+            problem = f"only OpenAI's Responses API has {has}, and {provider} is not asked by it; {instead}"
+        raise wrong(name, problem, code="unsupported_parameter")
+
+
 def one_of(value: str, allowed: Collection[str], place: str) -> str:
     """``value`` if it is ``allowed``; raises `MalformedRequest`."""
     if value not in allowed:
@@ -141,6 +166,11 @@ def object_text(raw: bytes | msgspec.Raw) -> str | None:
 def shortened(value: str) -> str:
     """``value`` in quotes, fit for a message: no more than a name's length of it."""
     return f'"{value}"' if len(value) <= 40 else f'"{value[:40]}..."'
+
+
+def message_place(chat: ChatRequest, index: int) -> str:
+    """Where a message is in the client's body; only Claude's messages are numbered as ours are."""
+    return f"messages[{index}]" if chat.dialect == "claude" else spelling(chat.dialect, "messages")
 
 
 def spelling(dialect: str, field: str) -> str:

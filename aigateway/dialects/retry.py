@@ -12,6 +12,8 @@ import math
 from ..errors import AccountExhausted, GatewayError, MethodNotAllowed
 
 LONGEST_WAIT = 60.0
+LONGEST_TOLD = 366 * 86_400.0
+"""What is longer is a mistake (milliseconds, a date as a number), and is told as this."""
 RETRY_STATUSES = (429, 503, 529)
 
 
@@ -23,7 +25,7 @@ def retry_headers(error: GatewayError, status: int) -> tuple[tuple[str, str], ..
         return (("x-should-retry", "false"),)
     if status not in RETRY_STATUSES:
         return ()
-    wait = error.retry_after
+    wait = stated(error)
     if wait is None and not isinstance(error, AccountExhausted):
         return (("retry-after", "1"),)
     if wait is None or wait > LONGEST_WAIT:
@@ -31,9 +33,16 @@ def retry_headers(error: GatewayError, status: int) -> tuple[tuple[str, str], ..
     return (("retry-after", str(max(math.ceil(wait), 1))),)
 
 
+def stated(error: GatewayError) -> float | None:
+    """The seconds that the client is to wait, where they are known: never fewer than none, nor
+    more than anybody would wait."""
+    wait = error.retry_after
+    return None if wait is None or math.isnan(wait) else min(max(wait, 0.0), LONGEST_TOLD)
+
+
 def told(error: GatewayError) -> str:
     """The error's message, with the time to wait where no header may tell it."""
-    wait = error.retry_after
+    wait = stated(error)
     if wait is None or wait <= LONGEST_WAIT:
         return error.message
     minutes, seconds = divmod(math.ceil(wait), 60)

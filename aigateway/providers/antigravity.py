@@ -16,15 +16,30 @@ from uuid import UUID, uuid4
 import msgspec
 
 from .. import jsontext
+from ..config import Provider
 from ..dialects.base import Rendered
 from ..dialects.gemini import render_request
+from ..dialects.gemini.kept import body_of
+from ..dialects.gemini.shapes import camel
 from ..errors import UpstreamGarbled
-from ..events import ChatRequest
+from ..events import ChatRequest, TextBlock
 from . import google
 from .base import Credential, UpstreamRequest
 
 # The list of models depends on it: an old version is refused the newer ones.
 USER_AGENT = b"antigravity/cli/1.1.13 (aidev_client; os_type=linux; arch=amd64; auth_method=consumer)"
+
+# The fields of a request that its own client sends; others it does not know, or (safetySettings) want.
+_KNOWN = (
+    "contents",
+    "systemInstruction",
+    "cachedContent",
+    "tools",
+    "toolConfig",
+    "labels",
+    "generationConfig",
+    "sessionId",
+)
 
 # Who asks, for project discovery.
 _METADATA = {"ideType": "ANTIGRAVITY"}
@@ -35,17 +50,28 @@ class Antigravity(google.Google):
     """Implements `aigateway.providers.base.Kind`; ``make_uuid`` names the requests."""
 
     name = "antigravity"
+    enveloped = True
     base_urls = (
         "https://daily-cloudcode-pa.googleapis.com",
         "https://cloudcode-pa.googleapis.com",
     )
 
-    def __init__(self, make_uuid: Callable[[], UUID] = uuid4) -> None:
+    def __init__(self, config: Provider | None = None, make_uuid: Callable[[], UUID] = uuid4) -> None:
+        super().__init__(config)
         self._make_uuid = make_uuid
 
+    def family(self, model: str) -> str:
+        family = super().family(model)
+        return f"{family}@antigravity" if family else ""
+
     def render(self, chat: ChatRequest, model: str, credential: Credential, *, stream: bool) -> Rendered:
-        request, dropped = render_request(chat, model, antigravity=True)
-        request["sessionId"] = _session_id(request["contents"])
+        request: dict[str, Any]
+        if _keeps(chat, model):
+            request, dropped = _kept(chat, model)
+            rendered = Rendered(b"", dropped, kept=True)
+        else:
+            request, rendered = render_request(chat, model, antigravity=True)
+            request["sessionId"] = _session_id(request["contents"])
         envelope = {
             "project": credential.project,
             "requestId": f"agent-{self._make_uuid()}",
@@ -54,14 +80,50 @@ class Antigravity(google.Google):
             "userAgent": "antigravity",
             "requestType": "agent",
         }
-        return Rendered(jsontext.encode(envelope), dropped)
+        return msgspec.structs.replace(rendered, body=jsontext.encode(envelope))
 
     def request(
-        self, base_url: str, model: str, credential: Credential, body: bytes, *, stream: bool
+        self, base_url: str, model: str, credential: Credential, rendered: Rendered, *, stream: bool
     ) -> UpstreamRequest:
-        return _post(
-            base_url, "streamGenerateContent?alt=sse" if stream else "generateContent", credential, body
+        method = "streamGenerateContent?alt=sse" if stream else "generateContent"
+        return _post(base_url, method, credential, rendered.body)
+
+    def count(
+        self, base_url: str, model: str, credential: Credential, chat: ChatRequest
+    ) -> UpstreamRequest | None:
+        if model.startswith("claude-"):
+            return None  # it would be counted as Gemini counts
+        asked = (
+            _kept(chat, model)[0] if _keeps(chat, model) else render_request(chat, model, antigravity=True)[0]
         )
+        prompt: dict[str, Any] = msgspec.json.decode(jsontext.encode(asked))
+        contents = prompt.get("contents")
+        contents = contents if isinstance(contents, list) else [contents]
+        # It counts contents alone; what else is in the prompt is told there.
+        if beside := [prompt[name] for name in ("systemInstruction", "tools") if prompt.get(name)]:
+            contents.insert(0, {"role": "user", "parts": [{"text": jsontext.encode(beside).decode()}]})
+        request = {"model": f"models/{model.removeprefix('models/')}", "contents": contents}
+        return _post(base_url, "countTokens", credential, jsontext.encode({"request": request}))
+
+
+def _keeps(chat: ChatRequest, model: str) -> bool:
+    """Whether the request goes up as it came; Claude's models want it otherwise than Gemini's."""
+    return chat.is_all("gemini") and not model.removeprefix("models/").startswith("claude-")
+
+
+def _kept(chat: ChatRequest, model: str) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """A Gemini client's own request, and what is left out of it: Code Assist does not know it, and
+    would refuse it."""
+    body = msgspec.json.decode(camel(body_of(chat, model)), type=dict[str, msgspec.Raw])
+    given = {name: value for name, value in body.items() if bytes(value) != b"null"}
+    request: dict[str, Any] = {name: given[name] for name in _KNOWN if name in given}
+    if bytes(given.get("systemInstruction", b""))[:1] == b'"':
+        request["systemInstruction"] = {"parts": [{"text": given["systemInstruction"]}]}
+    if "sessionId" not in request:
+        texts = [block for message in chat.messages if message.role == "user" for block in message.content]
+        parts = [{"text": block.text} for block in texts if isinstance(block, TextBlock)]
+        request["sessionId"] = _session_id([{"role": "user", "parts": parts}])
+    return request, tuple(name for name in given if name not in (*_KNOWN, "model"))
 
 
 # ------------------------------------------------------------- project discovery

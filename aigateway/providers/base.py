@@ -12,11 +12,10 @@ from typing import Protocol
 import msgspec
 
 from ..dialects.base import Reader, Rendered, Writer
-from ..errors import UpstreamError
+from ..errors import UpstreamError, UpstreamGarbled
 from ..events import ChatReply, ChatRequest
 from ..secret import Secret
-from ..sse import MAX_EVENT, MAX_LINE, SSEDecoder
-from ..translate import MAX_WHOLE, Stream, Translator
+from ..translate import Answering, Stream, Translator
 
 
 class Credential(msgspec.Struct, frozen=True):
@@ -37,17 +36,9 @@ class UpstreamRequest(msgspec.Struct, frozen=True):
     method: bytes = b"POST"
 
 
-class Framing(msgspec.Struct, frozen=True):
-    """The limits of a stream, in bytes: a line and an event of it, and the whole body where it
-    is no stream at all."""
-
-    line: int = MAX_LINE
-    event: int = MAX_EVENT
-    whole: int = MAX_WHOLE
-
-
 class Kind(Protocol):
-    """One provider kind. Stateless: one instance serves every request."""
+    """One provider kind, as a provider's configuration has it. It keeps nothing of a request:
+    one instance serves every request to that provider."""
 
     name: str
     dialect: str
@@ -55,35 +46,51 @@ class Kind(Protocol):
     """The default base URL first; any others are tried, in turn, only while the
     configuration names none."""
 
+    def for_chat(self, chat: ChatRequest) -> Kind:
+        """The kind that serves this request: itself, unless the provider speaks several dialects."""
+        return self
+
+    def family(self, model: str) -> str:
+        """Whose signatures ``model`` takes back: ``"claude"``, ``"gemini"``; behind an ``@`` who makes
+        them where that is not the models' own maker (``"claude@antigravity"``), for one may refuse
+        what the other signed. A server that wants thinking back unsigned has its own name here
+        (``"deepseek"``); ``""`` is nobody's."""
+        return ""
+
     def render(self, chat: ChatRequest, model: str, credential: Credential, *, stream: bool) -> Rendered:
         """The body that asks ``model`` what ``chat`` asks. Raises `MalformedRequest` for
         what the provider cannot take and the client must change."""
 
     def request(
-        self, base_url: str, model: str, credential: Credential, body: bytes, *, stream: bool
+        self, base_url: str, model: str, credential: Credential, rendered: Rendered, *, stream: bool
     ) -> UpstreamRequest:
-        """The HTTP request that carries ``body``."""
+        """The HTTP request that carries ``rendered``."""
 
     def reader(self) -> Reader:
         """A fresh reader for one streamed answer."""
 
-    def stream(
-        self, chat: ChatRequest, writer: Writer, id: str, created: int, framing: Framing, *, raw: bool
-    ) -> Stream:
-        """One streamed answer from this provider to a client that ``writer`` writes for.
-
-        ``id`` and ``created`` are the gateway's, for where the provider gives none. ``raw``:
-        a client of the provider's own dialect gets frames that break its grammar unmended.
-        """
+    def stream(self, answering: Answering, writer: Writer) -> Stream:
+        """One streamed answer from this provider to a client that ``writer`` writes for."""
+        return translated(self, answering, writer)
 
     def parse_reply(self, body: bytes) -> ChatReply:
         """A whole answer (HTTP 200). Raises the `UpstreamError` that it may really be."""
 
-    def pass_reply(
-        self, body: bytes, reply: ChatReply, chat: ChatRequest, id: str, created: int
-    ) -> bytes | None:
+    def pass_reply(self, body: bytes, reply: ChatReply, answering: Answering) -> bytes | None:
         """A whole answer as it came, for a client of the provider's own dialect; None where
         ``reply`` has to be rendered for it."""
+        return None
+
+    def count(
+        self, base_url: str, model: str, credential: Credential, chat: ChatRequest
+    ) -> UpstreamRequest | None:
+        """The HTTP request that asks how many tokens the prompt of ``chat`` has; None where the
+        provider has no counter."""
+        return None
+
+    def parse_count(self, body: bytes) -> int:
+        """The tokens in the answer (HTTP 200) to `count`. Raises `UpstreamError`."""
+        raise UpstreamGarbled(f"{self.name} counts no tokens")
 
     def parse_error(
         self, status: int, headers: Mapping[str, str], body: bytes, *, now: float
@@ -92,7 +99,6 @@ class Kind(Protocol):
         is Unix seconds, for resets that are given as a date."""
 
 
-def translated(kind: Kind, chat: ChatRequest, writer: Writer, framing: Framing) -> Stream:
+def translated(kind: Kind, answering: Answering, writer: Writer) -> Stream:
     """A streamed answer by way of the hub: how every kind can answer every client."""
-    decoder = SSEDecoder(framing.line, framing.event)
-    return Translator(chat, kind.reader(), writer, kind.parse_reply, decoder, framing.whole)
+    return Translator(answering, kind.reader(), writer, kind.parse_reply)

@@ -7,7 +7,8 @@ The codes are those of the "Error codes" page of docs.z.ai.
 
 from __future__ import annotations
 
-from ..dialects.openai.render import GLM as GLM_PROFILE
+from ..config import Provider
+from ..dialects.openai.servers import GLM as GLM_PROFILE
 from ..errors import (
     AccountExhausted,
     UpstreamBusy,
@@ -49,7 +50,11 @@ class GLM(OpenAI):
 
     name = "glm"
     base_urls = ("https://api.z.ai/api/paas/v4",)
+    server = "glm"
     profile = GLM_PROFILE
+
+    def _server(self, config: Provider) -> str:
+        return self.server
 
     def error_of(
         self, status: int, told: ErrorBody, retry_after: float | None, now: float | None

@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Annotated
 
 import msgspec
 
+from ..config import Provider
 from ..dialects.base import Writer
 from ..dialects.gemini import GeminiReader, parse_reply
+from ..dialects.gemini.passthrough import FollowingReader, GeminiPassthrough, pass_reply
+from ..dialects.gemini.writer import GeminiWriter
 from ..errors import (
     AccountExhausted,
     UpstreamBusy,
@@ -23,10 +27,10 @@ from ..errors import (
     UpstreamRefused,
     UpstreamUnauthorized,
 )
-from ..events import ChatReply, ChatRequest
-from ..translate import Stream
+from ..events import ChatReply
+from ..translate import Answering, Stream
 from . import waiting
-from .base import Framing, Kind, translated
+from .base import Kind, translated
 
 SHORT_WAIT = 5.0
 """For a 429 that names its reason and no time: seconds, not hours."""
@@ -65,30 +69,47 @@ _LINK = re.compile(r"\bhttps?://\S+")
 
 
 class Google(Kind):
-    """What both kinds do alike; ``render`` and ``request`` are left to each."""
+    """What both kinds do alike; ``render``, ``request`` and ``count`` are left to each."""
 
     dialect = "gemini"
+    enveloped = False
+
+    def __init__(self, config: Provider | None = None) -> None:
+        self._config = config
+
+    def family(self, model: str) -> str:
+        return "claude" if model.startswith("claude-") else "gemini" if "gemini" in model else ""
 
     def reader(self) -> GeminiReader:
         return GeminiReader(stream_error)
 
-    def stream(
-        self, chat: ChatRequest, writer: Writer, id: str, created: int, framing: Framing, *, raw: bool
-    ) -> Stream:
-        return translated(self, chat, writer, framing)
+    def stream(self, answering: Answering, writer: Writer) -> Stream:
+        if not answering.passes or not isinstance(writer, GeminiWriter):
+            return translated(self, answering, writer)
+        reader = FollowingReader(stream_error, answering.chat)
+        return GeminiPassthrough(answering, reader, writer, self.parse_reply, enveloped=self.enveloped)
 
     def parse_reply(self, body: bytes) -> ChatReply:
         return parse_reply(body, stream_error)
 
-    def pass_reply(
-        self, body: bytes, reply: ChatReply, chat: ChatRequest, id: str, created: int
-    ) -> bytes | None:
-        return None
+    def pass_reply(self, body: bytes, reply: ChatReply, answering: Answering) -> bytes | None:
+        return pass_reply(body, reply, answering) if answering.passes else None
+
+    def parse_count(self, body: bytes) -> int:
+        try:
+            return msgspec.json.decode(body, type=_Counted).totalTokens
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise UpstreamGarbled(f"the provider's count is none: {error}") from None
 
     def parse_error(
         self, status: int, headers: Mapping[str, str], body: bytes, *, now: float
     ) -> UpstreamError:
         return parse_error(status, headers, body, now=now)
+
+
+class _Counted(msgspec.Struct):
+    # Left out where it is 0, as protocol buffers leave out what is.
+    totalTokens: Annotated[int, msgspec.Meta(ge=0)] = 0
 
 
 class _Fault(msgspec.Struct):
@@ -141,7 +162,7 @@ def _classify(fault: _Fault, status: int, headers: Mapping[str, str], now: float
     if status in (503, 529) or reason == "MODEL_CAPACITY_EXHAUSTED":
         # No servers for the model: all accounts are alike, so none of them is to rest.
         return UpstreamBusy(message, overloaded=True, retry_after=wait, scope="request")
-    if status == 429 or (status == 400 and "quota" in message.lower()):
+    if status == 429 or (status == 400 and _is_about_quota(message)):
         # Without details it is a soft limit, often of this host or of the client's identity:
         # no time is named, so that another host is tried.
         return UpstreamBusy(message, retry_after=SHORT_WAIT if wait is None and reason else wait)
@@ -155,6 +176,12 @@ def _classify(fault: _Fault, status: int, headers: Mapping[str, str], now: float
         code = "context_length_exceeded" if _TOO_LONG.search(message) else None
         return UpstreamRefused(message, status=status, code=code)
     return UpstreamGarbled(f"the provider answered with status {status}, which its API does not have")
+
+
+def _is_about_quota(message: str) -> bool:
+    """Whether a 400 speaks of a quota, and not of a client's field that has the word in its name
+    (``Invalid value at 'tools[0]...'``, ``Invalid JSON payload received. Unknown name ...``)."""
+    return "quota" in message.lower() and not message.startswith("Invalid ")
 
 
 def _forbidden(message: str) -> str:

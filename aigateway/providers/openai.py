@@ -1,20 +1,24 @@
-"""OpenAI, and any server that speaks its Chat Completions dialect.
+"""OpenAI, and any server that speaks its Chat Completions dialect, Azure among them.
 
-Address, authorization and error classes; the dialect itself is in
-`aigateway.dialects.openai`.
+Address, authorization and error classes; the dialect itself, and what each server takes of it,
+is in `aigateway.dialects.openai`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from urllib.parse import quote, urlencode
 
 import msgspec
 
 from .. import __version__
+from ..config import Provider
 from ..dialects.base import Rendered, Writer
+from ..dialects.openai import families
 from ..dialects.openai.passthrough import OpenAIPassthrough, pass_reply
 from ..dialects.openai.reader import OpenAIReader, parse_reply
-from ..dialects.openai.render import OPENAI, Profile, render_request
+from ..dialects.openai.render import render_request
+from ..dialects.openai.servers import OPENAI, SERVERS, Profile, server_at
 from ..dialects.openai.writer import OpenAIWriter
 from ..errors import (
     AccountExhausted,
@@ -27,16 +31,19 @@ from ..errors import (
     UpstreamUnauthorized,
 )
 from ..events import ChatReply, ChatRequest
-from ..sse import SSEDecoder
-from ..translate import Stream
+from ..translate import Answering, Stream
 from . import waiting
-from .base import Credential, Framing, UpstreamRequest, translated
+from .base import Credential, Kind, UpstreamRequest, translated
+from .openai_responses import OpenAIResponses
 
 USER_AGENT = f"aigateway/{__version__}".encode()
 
+AZURE_VERSION = "2024-10-21"
+"""The newest of Azure's dated versions that is no preview; later ones have no date."""
+
 # What an error in a stream, which has no status of its own, would have had for one.
 _STATUS_OF = {
-    "invalid_request_error": 400,
+    "invalid_prompt": 400,  # Responses
     "authentication_error": 401,
     "invalid_api_key": 401,
     "insufficient_quota": 429,
@@ -51,15 +58,26 @@ _STATUS_OF = {
     "context_length_exceeded": 400,
     "content_filter": 400,
     "tool_use_failed": 400,  # Groq: the model wrote a call that is none
+    "exceed_context_size_error": 400,  # llama.cpp
+    "RateLimitReached": 429,  # Azure
 }
 _QUOTA = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"}
+# What servers say of a prompt that is too long, where they have no code for it.
 _TOO_LONG = (
-    "maximum context length",
-    "max context length",  # Ollama
+    "context length",  # OpenAI, vLLM, Mistral, DeepSeek, OpenRouter, Ollama, LM Studio, Together
     "context_length",
+    "context window",  # OpenAI's Responses, MiniMax
+    "context size",  # llama.cpp
+    "maximum model length",  # vLLM
+    "maximum prompt length",  # xAI
+    "model token limit",  # Moonshot
+    "range of input length",  # Alibaba
     "prompt is too long",
-    "exceeds the maximum number of tokens",
+    "input is too long",  # Bedrock
+    "exceeds the maximum number of tokens",  # Google
 )
+# How a 400 begins that is about the key: xAI's, Google's. Further on it may quote a client.
+_BAD_KEY = ("incorrect api key", "api key not valid")
 
 
 class ErrorBody(msgspec.Struct):
@@ -72,55 +90,90 @@ class ErrorBody(msgspec.Struct):
     status: int | None = None
 
 
-class OpenAI:
-    """Implements `aigateway.providers.base.Kind`."""
+class OpenAI(Kind):
+    """Implements `aigateway.providers.base.Kind`. Which server it is, the configuration's ``server``
+    says, else Azure's own keys, else the host of ``base_url``."""
 
     name = "openai"
     dialect = "openai"
     base_urls: tuple[str, ...] = ("https://api.openai.com/v1",)
+    server = "openai"
     profile: Profile = OPENAI
 
+    def __init__(self, config: Provider | None = None) -> None:
+        self._config = config
+        if config is not None:
+            self.server = self._server(config)
+            self.profile = msgspec.structs.replace(SERVERS[self.server], **config.takes)
+
+    def _server(self, config: Provider) -> str:
+        if config.server:
+            return config.server
+        if config.api_version or config.deployments:
+            return "azure"
+        return server_at((config.base_urls or self.base_urls)[0])
+
+    def for_chat(self, chat: ChatRequest) -> Kind:
+        """Responses for its own clients, where the server has it; the others get Chat Completions."""
+        speaks = self._config.responses if self._config is not None else None
+        if speaks is None:
+            speaks = self.server == "openai"
+        return OpenAIResponses(self) if speaks and chat.is_all("responses") else self
+
+    def family(self, model: str) -> str:
+        """Thinking comes with no signature here; but some servers want it back before its calls."""
+        wanted = self.profile.reasoning_content and families.of(model).thinks
+        return self.server if wanted else ""
+
     def render(self, chat: ChatRequest, model: str, credential: Credential, *, stream: bool) -> Rendered:
-        return render_request(chat, model, self.profile, stream=stream)
+        deployment = self._config.deployments.get(model, "") if self._config is not None else ""
+        return render_request(chat, model, self.profile, stream=stream, deployment=deployment)
 
     def request(
-        self, base_url: str, model: str, credential: Credential, body: bytes, *, stream: bool
+        self, base_url: str, model: str, credential: Credential, rendered: Rendered, *, stream: bool
     ) -> UpstreamRequest:
+        key = credential.token.reveal().encode()
+        azure = self.server == "azure"
         return UpstreamRequest(
-            url=f"{base_url}/chat/completions".encode(),
+            url=self._azure_url(base_url, model) if azure else f"{base_url}/chat/completions".encode(),
             headers=(
-                (b"Authorization", b"Bearer " + credential.token.reveal().encode()),
+                (b"api-key", key) if azure else (b"Authorization", b"Bearer " + key),
                 (b"Content-Type", b"application/json"),
                 (b"Accept", b"text/event-stream" if stream else b"application/json"),
                 (b"User-Agent", USER_AGENT),
+                *rendered.headers,
             ),
-            body=body,
+            body=rendered.body,
         )
+
+    def _azure_url(self, base_url: str, model: str) -> bytes:
+        """A deployment's address; in the newer API, whose base ends in ``/openai/v1``, OpenAI's own
+        (learn.microsoft.com, "Azure OpenAI in Azure AI Foundry Models REST API reference")."""
+        version = self._config.api_version if self._config is not None else ""
+        path = base_url
+        if not base_url.endswith("/openai/v1"):
+            deployments = self._config.deployments if self._config is not None else {}
+            deployment = quote(deployments.get(model, model), safe="")
+            path = f"{base_url.removesuffix('/openai')}/openai/deployments/{deployment}"
+            version = version or AZURE_VERSION
+        query = f"?{urlencode({'api-version': version})}" if version else ""
+        return f"{path}/chat/completions{query}".encode()
 
     def reader(self) -> OpenAIReader:
         return OpenAIReader(self.classify)
 
-    def stream(
-        self, chat: ChatRequest, writer: Writer, id: str, created: int, framing: Framing, *, raw: bool
-    ) -> Stream:
-        if not self._passes(chat) or not isinstance(writer, OpenAIWriter):
-            return translated(self, chat, writer, framing)
-        decoder = SSEDecoder(framing.line, framing.event)
-        return OpenAIPassthrough(
-            chat, self.reader(), writer, id, created, self.parse_reply, decoder, framing.whole, raw=raw
-        )
+    def stream(self, answering: Answering, writer: Writer) -> Stream:
+        if not answering.passes or not isinstance(writer, OpenAIWriter):
+            return translated(self, answering, writer)
+        return OpenAIPassthrough(answering, self.reader(), writer, self.parse_reply)
 
     def parse_reply(self, body: bytes) -> ChatReply:
         return parse_reply(body, self.classify)
 
-    def pass_reply(
-        self, body: bytes, reply: ChatReply, chat: ChatRequest, id: str, created: int
-    ) -> bytes | None:
-        return pass_reply(body, reply, chat, id, created) if self._passes(chat) else None
-
-    def _passes(self, chat: ChatRequest) -> bool:
-        """Whether the client's body went up as it came, and so the answer may come down so."""
-        return self.profile.keeps_openai_bodies and chat.is_all("openai")
+    def pass_reply(self, body: bytes, reply: ChatReply, answering: Answering) -> bytes | None:
+        if not answering.passes:
+            return None
+        return pass_reply(body, reply, answering.chat, answering.id, answering.created)
 
     def parse_error(
         self, status: int, headers: Mapping[str, str], body: bytes, *, now: float
@@ -134,26 +187,25 @@ class OpenAI:
         told = read_error(body)
         if told == ErrorBody() and body.lstrip()[:1] == b"{":
             return UpstreamGarbled("the provider sent neither an answer nor an error")
-        status = told.status or _STATUS_OF.get(told.code) or _STATUS_OF.get(told.type) or 500
-        return self.error_of(status, told, None, None)
+        return self.error_of(told.status or _status_told(told), told, None, None)
 
     def error_of(
         self, status: int, told: ErrorBody, retry_after: float | None, now: float | None
     ) -> UpstreamError:
         """The class of an error by its status and, where that says more, its code."""
         message = told.message or f"the provider answered HTTP {status}"
+        words = message.lower()
         if 300 <= status < 400:
             return UpstreamGarbled(
                 f"the provider answered with a redirect (HTTP {status}), which is not followed"
             )
         if status == 402 or told.code in _QUOTA or told.type in _QUOTA:
-            return AccountExhausted(message, status=402 if status == 402 else 429, provider_status=status)
+            return AccountExhausted(message, status=402, provider_status=status)
         if status == 429:
-            too_big = "request too large" in message.lower()
             return UpstreamBusy(
                 message,
                 retry_after=retry_after if retry_after is not None else waiting.from_text(message, now),
-                scope="request" if too_big else "model",
+                scope="request" if "request too large" in words else "model",
                 provider_status=status,
             )
         if told.code == "model_not_found" or (status == 404 and told.code != "404"):
@@ -162,6 +214,8 @@ class OpenAI:
             # A 403 may be about the model or the prompt: one request must not end an account.
             scope: Scope = "model" if status == 403 else "account"
             return UpstreamUnauthorized(message, scope=scope, provider_status=status)
+        if status == 400 and (told.code == "invalid_api_key" or words.startswith(_BAD_KEY)):
+            return UpstreamUnauthorized(message, provider_status=status)
         if status in (503, 529):
             return UpstreamBusy(
                 message, overloaded=True, retry_after=retry_after, scope="request", provider_status=status
@@ -170,7 +224,7 @@ class OpenAI:
             return UpstreamFailed(message, timed_out=True, provider_status=status)
         if 400 <= status < 500:
             code = told.code or None
-            if code == "context_length_exceeded" or any(words in message.lower() for words in _TOO_LONG):
+            if code == "context_length_exceeded" or any(phrase in words for phrase in _TOO_LONG):
                 code = "context_length_exceeded"
             return UpstreamRefused(message, status=status, param=told.param, code=code)
         return UpstreamFailed(message, provider_status=status)
@@ -208,6 +262,15 @@ def read_error(body: bytes) -> ErrorBody:
         param=param if isinstance(param, str) else None,
         status=_status(told.get("status_code")) or _status(code) or _status(value.get("code")),
     )
+
+
+def _status_told(told: ErrorBody) -> int:
+    """The status that an error's code or else its type stands for. One of them may be but
+    ``invalid_request_error``: the type of a bad key at OpenAI, its code at DeepSeek."""
+    for word in (told.code, told.type):
+        if word in _STATUS_OF:
+            return _STATUS_OF[word]
+    return 400 if "invalid_request_error" in (told.code, told.type) else 500
 
 
 def _text(value: object) -> str:

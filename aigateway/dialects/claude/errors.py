@@ -31,6 +31,11 @@ BY_STATUS = {
 }
 
 
+# What agents look for, and then compact; after the second they ask again with fewer max_tokens.
+_TOO_LONG = "prompt is too long"
+_TOO_LONG_WITH_ANSWER = "exceed context limit"
+
+
 def classify(error: GatewayError) -> tuple[int, str]:
     """(HTTP status, error type) for a Claude client."""
     match error:
@@ -51,11 +56,18 @@ def error_object(error: GatewayError, request_id: str) -> dict[str, object]:
     """``{"type":"error","error":{"type","message"},"request_id"}``; a frame's data and a body alike."""
     _, type = classify(error)
     message = told(error)
-    if error.code == "context_length_exceeded" and not message.startswith("prompt is too long"):
-        message = f"prompt is too long: {message}"  # agents look for these words, and compact
+    if error.code == "context_length_exceeded":
+        message = _too_long(message)
     return {"type": "error", "error": {"type": type, "message": message}, "request_id": request_id}
 
 
 def render_error(error: GatewayError, request_id: str) -> ErrorAnswer:
     status, _ = classify(error)
     return ErrorAnswer(status, retry_headers(error, status), encode(error_object(error, request_id)))
+
+
+def _too_long(message: str) -> str:
+    """``message`` in the words for a prompt that is too long, unless it is in Anthropic's already."""
+    if message.startswith(_TOO_LONG) or _TOO_LONG_WITH_ANSWER in message:
+        return message
+    return f"{_TOO_LONG}: {message}"

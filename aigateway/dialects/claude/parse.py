@@ -30,7 +30,7 @@ from ...events import (
     ToolResultBlock,
     ToolUseBlock,
 )
-from .. import fields
+from .. import fields, strays
 from . import shapes
 
 ROLES = ("user", "assistant", "system")
@@ -48,6 +48,8 @@ _NO_WORD: dict[str, tuple[bytes, ...]] = {
     "speed": (),
     "user_profile_id": (),
 }
+# A way to think that no other provider has.
+_CLAUDE_ONLY = "between_tools"
 # Parts of a tool's definition without a word.
 _TOOL_EXTRAS = ("defer_loading", "eager_input_streaming", "input_examples", "allowed_callers")
 
@@ -59,7 +61,8 @@ def parse_request(raw: bytes, *, max_tokens_default: int | None = None) -> ChatR
     endpoint is not Anthropic's own.
     """
     fields.check(raw)
-    body = fields.decode(shapes.body_decoder, raw)
+    reading = _Reading()
+    body = strays.decode(shapes.body_decoder, raw, reading.note)
     if not body.model:
         raise fields.wrong("model", "field required; GET /v1/models lists the names there are")
     if not body.messages:
@@ -69,7 +72,6 @@ def parse_request(raw: bytes, *, max_tokens_default: int | None = None) -> ChatR
         raise fields.wrong("max_tokens", "field required")
     if max_tokens < 0:
         raise fields.wrong("max_tokens", f"expected an integer >= 0, got {max_tokens}")
-    reading = _Reading()
     unknown = reading.names(raw, shapes.FIELDS, _NO_WORD)
     output = body.output_config or shapes.OutputConfig()
     if output.task_budget is not None:
@@ -90,7 +92,7 @@ def parse_request(raw: bytes, *, max_tokens_default: int | None = None) -> ChatR
         tools=reading.tools(body.tools or []),
         tool_choice=tool_choice,
         parallel_tools=parallel_tools,
-        thinking=_thinking(body.thinking),
+        thinking=reading.thinking(body.thinking),
         effort=output.effort,
         response_format=_response_format(output.format, "output_config.format")
         or _response_format(body.output_format, "output_format"),
@@ -121,22 +123,33 @@ class _Reading(fields.Reading):
             texts.append(block)
         return tuple(texts)
 
-    def tools(self, tools: list[shapes.Tool]) -> tuple[Tool, ...]:
+    def tools(self, tools: list[msgspec.Raw]) -> tuple[Tool, ...]:
         custom = []
-        for index, tool in enumerate(tools):
-            if tool.type not in (None, "custom"):
-                self.note(f"tools[{index}]")
+        for index, raw in enumerate(tools):
+            place = f"tools[{index}]"
+            if fields.decode(shapes.tool_tag_decoder, raw, place).type not in (None, "custom"):
+                self.note(place)
                 continue
+            tool = strays.decode(shapes.tool_decoder, raw, self.note, place, "tools")
             if not tool.name:
-                raise fields.wrong(f"tools[{index}].name", "field required")
+                raise fields.wrong(f"{place}.name", "field required")
             if tool.input_schema is None:
-                raise fields.wrong(f"tools[{index}].input_schema", "field required")
+                raise fields.wrong(f"{place}.input_schema", "field required")
             self._cached(tool.cache_control)
             for name in _TOOL_EXTRAS:
                 if getattr(tool, name) is not None:
                     self.note(f"tools.{name}")
             custom.append(Tool(tool.name, tool.description, tool.input_schema, tool.strict))
         return tuple(custom)
+
+    def thinking(self, config: shapes.ThinkingConfig | None) -> Thinking | None:
+        if config is None:
+            return None
+        mode = fields.one_of(config.type, ("enabled", "adaptive", "disabled", _CLAUDE_ONLY), "thinking.type")
+        if mode == _CLAUDE_ONLY:
+            self.note("thinking")
+            return None
+        return Thinking(mode, config.budget_tokens, config.display == "omitted")
 
     def _content(self, content: str | list[msgspec.Raw], place: str) -> tuple[RequestBlock, ...]:
         if isinstance(content, str):
@@ -153,7 +166,7 @@ class _Reading(fields.Reading):
         if tag not in shapes.BLOCKS:
             yield OtherBlock(tag)
             return
-        block = fields.decode(shapes.block_decoder, raw, place)
+        block = strays.decode(shapes.block_decoder, raw, self.note, place, tag)
         self._cached(block.cache_control)
         match block:
             case shapes.Text():
@@ -175,6 +188,8 @@ class _Reading(fields.Reading):
                 text = fields.object_text(block.input)
                 if text is None:
                     raise fields.wrong(f"{place}.input", "expected an object")
+                if block.caller is not None and block.caller.type != "direct":
+                    self.note("tool_use.caller")  # a program that runs at Anthropic
                 yield ToolUseBlock(block.id, block.name, text)
             case shapes.ToolResult():
                 content = self._content(block.content or "", f"{place}.content")
@@ -224,13 +239,6 @@ def _tool_choice(choice: shapes.ToolChoice | None) -> tuple[ToolChoice | None, b
         raise fields.wrong("tool_choice.name", "field required")
     parallel = None if choice.disable_parallel_tool_use is None else not choice.disable_parallel_tool_use
     return ToolChoice(mode, choice.name if mode == "tool" else None), parallel
-
-
-def _thinking(config: shapes.ThinkingConfig | None) -> Thinking | None:
-    if config is None:
-        return None
-    mode = fields.one_of(config.type, ("enabled", "adaptive", "disabled"), "thinking.type")
-    return Thinking(mode, config.budget_tokens, config.display == "omitted")
 
 
 def _response_format(format: shapes.Format | None, place: str) -> ResponseFormat | None:

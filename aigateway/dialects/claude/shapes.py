@@ -1,7 +1,8 @@
 """What an Anthropic Messages request looks like on the wire: records for a typed decode.
 
 Only what the hub has a word for is named, and what must be told apart; null is as good as absent
-in every field that may be left out. Leaves to `parse` what it all means.
+in every field that may be left out. Names beyond these are `strays`. Leaves to `parse` what it all
+means.
 """
 
 from __future__ import annotations
@@ -9,29 +10,37 @@ from __future__ import annotations
 import msgspec
 
 
-class Base64Source(msgspec.Struct, tag_field="type", tag="base64"):
+class Record(msgspec.Struct, forbid_unknown_fields=True):
+    """One whose other names are looked for."""
+
+
+class Base64Source(Record, tag_field="type", tag="base64"):
     data: str
     media_type: str
 
 
-class URLSource(msgspec.Struct, tag_field="type", tag="url"):
+class URLSource(Record, tag_field="type", tag="url"):
     url: str
 
 
-class FileSource(msgspec.Struct, tag_field="type", tag="file"):
+class FileSource(Record, tag_field="type", tag="file"):
     file_id: str
 
 
-class TextSource(msgspec.Struct, tag_field="type", tag="text"):
+class TextSource(Record, tag_field="type", tag="text"):
     data: str
     media_type: str | None = None
 
 
-class ContentSource(msgspec.Struct, tag_field="type", tag="content"):
+class ContentSource(Record, tag_field="type", tag="content"):
     content: str | list[msgspec.Raw]
 
 
-class Block(msgspec.Struct, tag_field="type", kw_only=True):
+class Tag(msgspec.Struct):
+    type: str
+
+
+class Block(Record, tag_field="type", kw_only=True):
     cache_control: object = None
 
 
@@ -44,7 +53,7 @@ class Image(Block, tag="image"):
     source: Base64Source | URLSource | FileSource
 
 
-class DocumentCitations(msgspec.Struct):
+class DocumentCitations(Record):
     enabled: bool | None = None
 
 
@@ -66,6 +75,7 @@ class ToolUse(Block, tag="tool_use"):
     id: str
     name: str
     input: msgspec.Raw
+    caller: Tag | None = None
 
 
 class ToolResult(Block, tag="tool_result"):
@@ -86,10 +96,6 @@ class RedactedThinking(Block, tag="redacted_thinking"):
 AnyBlock = Text | Image | Document | SearchResult | ToolUse | ToolResult | Thinking | RedactedThinking
 
 
-class Tag(msgspec.Struct):
-    type: str
-
-
 BLOCKS = {
     "text",
     "image",
@@ -104,12 +110,16 @@ tag_decoder = msgspec.json.Decoder(Tag)
 block_decoder: msgspec.json.Decoder[AnyBlock] = msgspec.json.Decoder(AnyBlock)
 
 
-class Message(msgspec.Struct):
+class Message(Record):
     role: str
     content: str | list[msgspec.Raw]
 
 
-class Tool(msgspec.Struct):
+class ToolTag(msgspec.Struct):
+    type: str | None = None
+
+
+class Tool(Record):
     type: str | None = None
     name: str | None = None
     description: str | None = None
@@ -122,30 +132,30 @@ class Tool(msgspec.Struct):
     allowed_callers: object = None
 
 
-class ToolChoice(msgspec.Struct):
+class ToolChoice(Record):
     type: str
     name: str | None = None
     disable_parallel_tool_use: bool | None = None
 
 
-class ThinkingConfig(msgspec.Struct):
+class ThinkingConfig(Record):
     type: str
     budget_tokens: int | None = None
     display: str | None = None
 
 
-class Format(msgspec.Struct):
+class Format(Record):
     type: str
     schema: dict[str, object] | None = None
 
 
-class OutputConfig(msgspec.Struct):
+class OutputConfig(Record):
     effort: str | None = None
     format: Format | None = None
     task_budget: object = None
 
 
-class Metadata(msgspec.Struct):
+class Metadata(Record):
     user_id: str | None = None
 
 
@@ -160,7 +170,7 @@ class Body(msgspec.Struct):
     temperature: float | None = None
     top_p: float | None = None
     top_k: int | None = None
-    tools: list[Tool] | None = None
+    tools: list[msgspec.Raw] | None = None
     tool_choice: ToolChoice | None = None
     thinking: ThinkingConfig | None = None
     output_config: OutputConfig | None = None
@@ -168,5 +178,7 @@ class Body(msgspec.Struct):
     service_tier: str | None = None
 
 
+tool_tag_decoder = msgspec.json.Decoder(ToolTag)
+tool_decoder = msgspec.json.Decoder(Tool)
 body_decoder = msgspec.json.Decoder(Body)
 FIELDS = frozenset(Body.__struct_fields__)

@@ -32,6 +32,7 @@ from ...events import (
 from ...jsontext import encode, escape_line_ends, json_string
 from ..writer import EventWriter
 from .errors import error_object
+from .usage import render_usage
 
 PING = b'event: ping\ndata: {"type": "ping"}\n\n'
 COMMENT = b": keep-alive\n\n"
@@ -49,19 +50,19 @@ class ClaudeWriter(EventWriter):
     def __init__(self, chat: ChatRequest, id: str, created: int) -> None:
         super().__init__(chat, id)
         self._index = -1
-        self._started = False
+        self.started = self._signable = False
         self._text = self._thinking = self._json = b""  # what goes before a delta of the open block
 
     def fail(self, error: GatewayError) -> bytes:
         return b"event: error\ndata: %b\n\n" % escape_line_ends(encode(error_object(error, self._id)))
 
     def keep_alive(self) -> bytes:
-        return PING if self._started else COMMENT
+        return PING if self.started else COMMENT
 
     # ---------------------------------------------------------------- events
 
     def _start(self, event: Started) -> bytes:
-        self._started = True
+        self.started = True
         self._usage = event.usage
         usage = event.usage or Usage(input_tokens=estimate.prompt_tokens(self._chat))
         return (
@@ -76,6 +77,7 @@ class ClaudeWriter(EventWriter):
 
     def _start_block(self, event: BlockStarted) -> bytes:
         self._index = index = self._index + 1
+        self._signable = event.type == "thinking"
         self._text = _DELTA % (index, b"text", b"text")
         match event.type:
             case "text":
@@ -112,6 +114,8 @@ class ClaudeWriter(EventWriter):
         return self._json + text + b"}}\n\n"
 
     def _write_signature(self, event: SignatureDelta) -> bytes:
+        if not self._signable:
+            return b""  # Gemini signs visible text, which has no place for it here
         return _DELTA % (self._index, b"signature", b"signature") + json_string(event.signature) + b"}}\n\n"
 
     def _end_block(self, event: BlockEnded) -> bytes:
@@ -140,25 +144,6 @@ def render_reply(reply: ChatReply, chat: ChatRequest, id: str, created: int) -> 
             "stop_sequence": reply.stop_sequence,
             "usage": msgspec.Raw(render_usage(reply.usage or estimate.usage(chat, estimate.size_of(reply)))),
         }
-    )
-
-
-def render_usage(usage: Usage) -> bytes:
-    """The ``usage`` object; thinking tokens are shown where there were any."""
-    details = (
-        b',"output_tokens_details":{"thinking_tokens":%d}' % usage.reasoning_tokens
-        if usage.reasoning_tokens
-        else b""
-    )
-    return (
-        b'{"input_tokens":%d,"cache_creation_input_tokens":%d,"cache_read_input_tokens":%d,"output_tokens":%d%b}'
-        % (
-            usage.input_tokens,
-            usage.cache_write_tokens,
-            usage.cache_read_tokens,
-            usage.output_tokens,
-            details,
-        )
     )
 
 

@@ -1,12 +1,14 @@
 """Messages -> Gemini's ``contents``: turns that alternate, calls answered in their order.
 
 Gemini wants the answers to a turn's calls directly after it, all together, in the same
-number and order; ``Contents`` sees to that, whatever the client's messages look like.
+number and order; ``Contents`` sees to that, whatever the client's messages look like. It also
+wants back what it signed; where a client left that out, it is what the gateway remembers.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,6 +17,7 @@ import msgspec
 from ...errors import MalformedRequest
 from ...events import (
     AudioBlock,
+    ChatRequest,
     DocumentBlock,
     ImageBlock,
     Message,
@@ -23,16 +26,16 @@ from ...events import (
     RequestBlock,
     TextBlock,
     ThinkingBlock,
+    Thought,
     ToolResultBlock,
     ToolUseBlock,
 )
-from . import signatures
+from ...signatures import text_key, thought_before
+from .. import signed
+from ..names import Names
 
 SKIP_SIGNATURE = "skip_thought_signature_validator"
 """Accepted by Gemini 3 in place of a signature that is lost (history of another model)."""
-
-UNNUMBERED = "messages"
-"""The place of whatever stands in the messages of a client whose numbers are not ours."""
 
 PLACEHOLDER = "."
 """The user's turn where there is none: contents must begin with one."""
@@ -73,21 +76,32 @@ class Contents:
     ``dropped`` collects, in order, the kinds of blocks that have no place here.
     """
 
-    def __init__(self, model: str, *, antigravity: bool) -> None:
+    def __init__(
+        self,
+        model: str,
+        names: Names,
+        *,
+        antigravity: bool,
+        thoughts: Mapping[str, Thought] | None = None,
+        foreign: Collection[str] = (),
+    ) -> None:
+        self._tool_names = names
         self._claude = model.startswith("claude-")
         self._generation = generation(model)
         self._antigravity = antigravity
+        self._thoughts = thoughts or {}
+        self._foreign = foreign
         self._contents: list[dict[str, Any]] = []
         self._role = ""
         self._parts: list[Part] = []  # of the turn that is being read
+        self._unsigned = False  # it holds thinking without a signature, and nothing in its place
         self._calls: list[str] = []  # the ids of the model's last turn
         self._names: dict[str, str] = {}  # by id
         self._results: dict[str, list[Part]] = {}
         self.dropped: dict[str, None] = {}
 
     def add(self, message: Message, path: str) -> None:
-        """Read one message; ``path`` is its place in the request, for errors: `UNNUMBERED`
-        where the client counts its messages otherwise."""
+        """Read one message; ``path`` is its place in the request, for errors."""
         role = "model" if message.role == "assistant" else "user"
         if role != self._role:
             self._close()
@@ -141,6 +155,9 @@ class Contents:
     def _close(self) -> None:
         """The turn that was being read is whole."""
         parts, self._parts = self._parts, []
+        if self._unsigned:
+            self.dropped["thinking"] = None
+            self._unsigned = False
         if self._role == "user" and self._calls:
             answers: list[Part] = []
             beside: list[Part] = []
@@ -169,49 +186,97 @@ class Contents:
                 self._add_thought(block, following)
             elif isinstance(block, ToolUseBlock):
                 previous = blocks[index - 1] if index else None
-                self._add_call(block, previous, place)
+                self._add_call(block, previous)
+            elif isinstance(block, TextBlock):
+                self._add_answer_text(block)
             else:
                 self._parts += self._media(block, place)
 
     def _add_thought(self, block: ThinkingBlock, following: RequestBlock | None) -> None:
         called = isinstance(following, ToolUseBlock)
+        if not block.signature:
+            self._unsigned = True
+            return
         signature = self._signature(block.signature)
         if signature is None or not (block.thinking or called):
-            self.dropped["thinking"] = None  # unsigned, or its signature belongs to nothing
+            self.dropped["thinking"] = None  # another family's, or its signature belongs to nothing
         elif block.thinking:
             part: Part = {"text": block.thinking, "thought": True}
             if self._claude or not called:
                 part["thoughtSignature"] = signature
             self._parts.append(part)
 
-    def _add_call(self, block: ToolUseBlock, previous: RequestBlock | None, place: str) -> None:
+    def _add_answer_text(self, block: TextBlock) -> None:
+        if not block.text:
+            return
+        part: Part = {"text": block.text}
+        if block.signature:
+            signature = self._signature(block.signature)
+        else:
+            thought = self._thoughts.get(text_key(block.text)) if self._thoughts else None
+            signature = self._remembered_signature(thought)
+        if signature is not None and not self._claude:  # which signs no text
+            part["thoughtSignature"] = signature
+        self._parts.append(part)
+
+    def _add_call(self, block: ToolUseBlock, previous: RequestBlock | None) -> None:
         id = self._id(block.id)
         part: Part = {
             "functionCall": {
                 "id": id,
-                "name": tool_name(block.name, place, antigravity=self._antigravity),
+                "name": self._tool_names.of(block.name),
                 "args": _arguments(block.input),
             }
         }
-        signature = block.signature
+        given = block.signature
         # Gemini signs the call, not the thought; events carry that in the block before it.
-        if (
-            signature is None
-            and isinstance(previous, ThinkingBlock)
-            and not (self._claude and previous.thinking)
-        ):
-            signature = previous.signature
-        if (signature := self._signature(signature)) is not None:
+        if given is None and isinstance(previous, ThinkingBlock) and not (self._claude and previous.thinking):
+            given = previous.signature
+        signature = self._signature(given)
+        if signature is None and (thought := thought_before(block, self._thoughts)) is not None:
+            signature = self._restore(thought)
+        if signature is not None:
             part["thoughtSignature"] = signature
         self._parts.append(part)
         self._calls.append(id)
-        self._names[id] = block.name
+        self._names[id] = self._tool_names.of(block.name)
+
+    def _restore(self, thought: Thought) -> str | None:
+        """Put back what the client left out before a call; the signature of the call itself.
+
+        Claude's thoughts stand where the step begins, before the text that came with the call.
+        """
+        if not self._claude:
+            self._unsigned = False
+            return self._remembered_signature(thought)
+        step = max((place for place, part in enumerate(self._parts, 1) if "functionCall" in part), default=0)
+        if any("thought" in part for part in self._parts[step:]):
+            return None
+        thoughts: list[Part] = [
+            {"text": block.thinking, "thought": True, "thoughtSignature": signature}
+            for block in thought.blocks
+            if isinstance(block, ThinkingBlock)
+            and block.thinking  # redacted ones have no place here
+            and (signature := self._signature(block.signature)) is not None
+        ]
+        self._parts[step:step] = thoughts
+        if thoughts:
+            self._unsigned = False
+            return None
+        return self._remembered_signature(thought)
+
+    def _remembered_signature(self, thought: Thought | None) -> str | None:
+        """The signature of what follows ``thought``."""
+        last = thought.blocks[-1] if thought is not None and thought.blocks else None
+        return self._signature(last.signature) if isinstance(last, ThinkingBlock) else None
 
     def _signature(self, signature: str | None) -> str | None:
-        """``signature`` as this model takes it back; None, and a note, for another family's."""
+        """``signature`` as this model takes it back; None, and a note, for another issuer's."""
         if not signature:
             return None
-        own = (signatures.for_claude if self._claude else signatures.for_gemini)(signature)
+        own = None
+        if signature not in self._foreign:
+            own = (signed.for_antigravity_claude if self._claude else signed.for_gemini)(signature)
         if own is None:
             self.dropped["thinking"] = None
         return own
@@ -263,7 +328,8 @@ class Contents:
                 text = f"{block.title}\n\n{block.text}" if block.title else block.text
                 return [{"text": text}] if text else []
             case DocumentBlock():
-                return [self._file(block, block.media_type or "application/pdf", place)]
+                file = self._file(block, block.media_type or "application/pdf", place)
+                return [{"text": block.title}, file] if block.title else [file]
             case AudioBlock():
                 return [{"inlineData": {"mimeType": f"audio/{block.format}", "data": block.data}}]
             case _:
@@ -296,19 +362,13 @@ class Contents:
 
 
 def _inside(place: str, index: int) -> str:
-    return place if place == UNNUMBERED else f"{place}.content[{index}]"
+    return place if "[" not in place else f"{place}.content[{index}]"
 
 
-def tool_name(name: str, place: str, *, antigravity: bool) -> str:
-    """``name``, where Gemini takes it as a function's name. Raises `MalformedRequest`."""
-    longest = 64 if antigravity else 128
-    if not _NAME.fullmatch(name) or len(name) > longest:
-        raise MalformedRequest(
-            f"{place}: the provider takes no tool named {name[:200]!r}: begin with a letter or _, go on with"
-            f" letters, digits, _ . : or -, at most {longest}",
-            param=place,
-        )
-    return name
+def tool_names(chat: ChatRequest, *, antigravity: bool) -> Names:
+    """The tools' names as Gemini takes them (FunctionDeclaration.name in its reference); Code Assist
+    takes no more than Claude does."""
+    return Names(chat, _NAME, 64 if antigravity else 128)
 
 
 def _is_fetched(url: str) -> bool:

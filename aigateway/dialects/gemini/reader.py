@@ -134,7 +134,8 @@ class GeminiReader:
     ``Started`` waits for the first block, so that an answer that fails before it said
     anything has told nothing. ``make_id`` names the calls that come without an id (the
     Gemini API before version 3).
-    A thought signature on visible text is left out: events have no place for it yet.
+    A signature on visible text is told at the end of its block, wherever in the text it came:
+    a text is one block for the client, and the signature is of the thinking before it.
     ``late_error`` is what went wrong after the finish reason; the answer was whole by then.
     """
 
@@ -148,6 +149,7 @@ class GeminiReader:
         self._ended = False
         self._block = ""  # the open block's type, "" for none; a tool call is never left open
         self._signed = False  # the open thinking block has its signature
+        self._text_signature = ""  # that of the open text block
         self._answered = False  # text or a call has come
         self._called = False
         self._ids: set[str] = set()
@@ -223,16 +225,17 @@ class GeminiReader:
                 self._sign(part.thoughtSignature, events)
         elif part.text:
             self._text(part.text, events)
+            self._text_signature = part.thoughtSignature or self._text_signature
         elif part.executableCode is not None and part.executableCode.code:
             code = part.executableCode
             language = code.language.lower() if isinstance(code.language, str) else ""
             self._text(f"\n```{language}\n{code.code}\n```\n", events)
-        elif (
-            part.thoughtSignature and part.text is not None and self._block == "thinking" and not self._signed
-        ):
-            # Empty text that carries a signature, mostly with STOP: it signs what was thought
-            # just now, or else the visible text.
-            self._sign(part.thoughtSignature, events)
+        elif part.thoughtSignature and part.text is not None:
+            # Empty text that carries a signature, mostly with STOP: it signs the block that is open.
+            if self._block == "text":
+                self._text_signature = part.thoughtSignature
+            elif self._block == "thinking" and not self._signed:
+                self._sign(part.thoughtSignature, events)
 
     def _text(self, text: str, events: list[Event]) -> None:
         if self._block != "text":
@@ -295,7 +298,9 @@ class GeminiReader:
         events.append(BlockStarted(block))
 
     def _close(self, events: list[Event]) -> None:
-        self._block = ""
+        if self._text_signature:
+            events.append(SignatureDelta(self._text_signature))
+        self._block = self._text_signature = ""
         self._signed = False
         events.append(BlockEnded())
 

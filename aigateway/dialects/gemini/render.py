@@ -11,23 +11,23 @@ from typing import Any
 
 from ...errors import MalformedRequest
 from ...events import ChatRequest, Message, TextBlock
-from ..fields import spelling
+from .. import free_text
+from ..base import Rendered
+from ..fields import message_place, spelling
 from . import schema, thinking
-from .contents import PLACEHOLDER, UNNUMBERED, Contents, generation, tool_name
+from .contents import PLACEHOLDER, Contents, generation, tool_names
 
 MOST_STOPS = 5
 
 _MODES = {"auto": "AUTO", "any": "ANY", "tool": "ANY", "none": "NONE"}
 
 
-def render_request(
-    chat: ChatRequest, model: str, *, antigravity: bool
-) -> tuple[dict[str, Any], tuple[str, ...]]:
+def render_request(chat: ChatRequest, model: str, *, antigravity: bool) -> tuple[dict[str, Any], Rendered]:
     """The body that asks ``model`` what ``chat`` asks, before it is JSON (Antigravity puts it
-    into an envelope), and the client's fields that have no place in it, as the client
-    spells them. Raises `MalformedRequest`.
+    into an envelope), and what became of the client's fields. Raises `MalformedRequest`.
     """
-    return _Rendering(chat, model.removeprefix("models/"), antigravity).body()
+    rendering = _Rendering(chat, model.removeprefix("models/"), antigravity)
+    return rendering.body(), rendering.report()
 
 
 class _Rendering:
@@ -40,8 +40,13 @@ class _Rendering:
         self._claude = model.startswith("claude-")
         self._generation = generation(model)
         self._dropped: dict[str, None] = {}
+        self._emulated: dict[str, None] = {}
+        self._names = tool_names(chat, antigravity=antigravity)
 
-    def body(self) -> tuple[dict[str, Any], tuple[str, ...]]:
+    def report(self) -> Rendered:
+        return Rendered(b"", tuple(self._dropped), tuple(self._emulated), renamed=self._names.renamed)
+
+    def body(self) -> dict[str, Any]:
         chat = self._chat
         system = [block.text for block in chat.system if block.text]
         contents, may_think = self._contents(system)
@@ -60,7 +65,7 @@ class _Rendering:
             if getattr(chat, field) is not None:
                 self._drop(field)
         self._dropped.update(dict.fromkeys(chat.other + chat.unknown))
-        return body, tuple(self._dropped)
+        return body
 
     def _drop(self, field: str) -> None:
         self._dropped[spelling(self._chat.dialect, field)] = None
@@ -71,13 +76,15 @@ class _Rendering:
         """The turns, and whether thinking may be on. Later system messages go to ``system``,
         except a Claude client's, which mean something at their place."""
         chat = self._chat
-        contents = Contents(self._model, antigravity=self._antigravity)
-        # Only Claude's messages are numbered as ours are.
+        contents = Contents(
+            self._model,
+            self._names,
+            antigravity=self._antigravity,
+            thoughts=chat.thoughts,
+            foreign=chat.foreign,
+        )
         numbered = chat.dialect == "claude"
-        messages = [
-            (message, f"messages[{index}]" if numbered else UNNUMBERED)
-            for index, message in enumerate(chat.messages)
-        ]
+        messages = [(message, message_place(chat, index)) for index, message in enumerate(chat.messages)]
         if not numbered:
             for message, place in messages:
                 if message.role == "system":
@@ -98,9 +105,9 @@ class _Rendering:
         self._dropped.update(contents.dropped)
         if not finished:
             if not system:
+                place = spelling(chat.dialect, "messages")
                 raise MalformedRequest(
-                    "messages holds nothing to answer: send a user message with some content",
-                    param="messages",
+                    f"{place} holds nothing to answer: send a user message with some content", param=place
                 )
             finished = [{"role": "user", "parts": [{"text": PLACEHOLDER}]}]
         return finished, contents.may_think()
@@ -110,11 +117,13 @@ class _Rendering:
     def _declarations(self) -> list[dict[str, Any]]:
         declarations = []
         room = schema.MAX_COST
-        for index, tool in enumerate(self._chat.tools):
-            name = tool_name(tool.name, f"tools[{index}].name", antigravity=self._antigravity)
+        for tool in self._chat.tools:
+            name = self._names.of(tool.name)
             declaration: dict[str, Any] = {"name": name}
-            if tool.description:
-                declaration["description"] = tool.description
+            if description := free_text.description(tool):
+                declaration["description"] = description
+            if tool.free_text:
+                self._emulated[spelling(self._chat.dialect, "free_text")] = None
             parameters: object = None
             if room > 0:
                 parameters, cost = schema.declared(tool.input_schema, antigravity=self._antigravity)
@@ -142,7 +151,7 @@ class _Rendering:
         if choice is None or mode is None:
             return None
         if choice.mode == "tool" and choice.name is not None:
-            return {"mode": mode, "allowedFunctionNames": [choice.name]}
+            return {"mode": mode, "allowedFunctionNames": [self._names.of(choice.name)]}
         return {"mode": mode}
 
     # ------------------------------------------------------ generationConfig

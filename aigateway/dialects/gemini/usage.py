@@ -1,4 +1,4 @@
-"""Gemini's token counts, into ours.
+"""Gemini's token counts, into ours and back.
 
 Gemini counts the cached part into the prompt, and leaves thinking out of the candidates;
 we count Claude's way (`aigateway.events.Usage`).
@@ -74,6 +74,18 @@ class Tally:
             cache_read_tokens=cached,
             reasoning_tokens=thoughts,
         )
+
+
+def render_usage(usage: Usage) -> bytes:
+    """The ``usageMetadata`` object; cached and thinking tokens are shown where there were any."""
+    thoughts = min(usage.reasoning_tokens, usage.output_tokens)
+    return b'{"promptTokenCount":%d,%b"candidatesTokenCount":%d,%b"totalTokenCount":%d}' % (
+        usage.prompt_tokens,
+        b'"cachedContentTokenCount":%d,' % usage.cache_read_tokens if usage.cache_read_tokens else b"",
+        usage.output_tokens - thoughts,
+        b'"thoughtsTokenCount":%d,' % thoughts if thoughts else b"",
+        usage.prompt_tokens + usage.output_tokens,
+    )
 
 
 def _newer(told: object, known: int | None) -> int | None:

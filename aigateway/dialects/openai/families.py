@@ -1,8 +1,9 @@
-"""What servers and model families of OpenAI's dialect take in a request: data, and how to read it.
+"""What the families of models take in a request of OpenAI's dialect: data, and how to read it.
 
-A `Profile` is a kind of server, a `Family` a group of models that take the same. Sources:
-OpenAI's model pages and API errors (``unsupported_parameter``, ``unsupported_value``),
-docs.z.ai and the official zai SDK. Leaves to `render` what follows from it.
+A `Family` is a group of models that take the same, wherever they are served; what a server takes is
+in `servers`. Sources: OpenAI's model pages and API errors (``unsupported_parameter``,
+``unsupported_value``), docs.z.ai and the official zai SDK, "Thinking Mode" of api-docs.deepseek.com,
+platform.kimi.ai, docs.x.ai and the errors that api.x.ai gives. Leaves to `render` what follows from it.
 """
 
 from __future__ import annotations
@@ -27,7 +28,10 @@ class Family(msgspec.Struct, frozen=True, kw_only=True):
     system_role: Literal["system", "developer", "user"] = "system"
     sampling: Literal["always", "never", "without thinking"] = "always"
     """Whether temperature, top_p and the penalties are taken."""
+    penalties: bool = True
     stop: bool = True
+    custom_tools: bool = False
+    """Takes tools of free text."""
     thinks: bool = False
     """Whether it thinks when the request says nothing of it."""
     efforts: tuple[str, ...] = ()
@@ -35,9 +39,11 @@ class Family(msgspec.Struct, frozen=True, kw_only=True):
     off: str | None = None
     """The effort that comes closest to no thinking; None: it has none."""
     thinking_field: bool = False
-    """GLM: takes ``thinking: {"type": ...}`` and ``reasoning_content`` of earlier turns."""
+    """Its maker's own server takes ``thinking: {"type": ...}``."""
     can_stop_thinking: bool = True
-    """GLM: takes ``thinking: {"type": "disabled"}``."""
+    """There, also ``{"type": "disabled"}``."""
+    reasoning_content: bool = True
+    """Has a use for its thinking of earlier turns, where the server takes that back."""
 
     def effort(self, wanted: str) -> str | None:
         """What to send for the effort ``wanted``: it, the next stronger one that the models take,
@@ -66,6 +72,7 @@ _gpt_5 = Family(
     sampling="never",
     stop=False,
     thinks=True,
+    custom_tools=True,
     efforts=("minimal", *_LOW_TO_HIGH),
     off="minimal",
 )
@@ -74,10 +81,13 @@ _gpt_5_1 = Family(
     most_output=128_000,
     sampling="without thinking",
     stop=False,
+    custom_tools=True,
     efforts=("none", *_LOW_TO_HIGH),
     off="none",
 )
 _glm = Family(thinking_field=True, thinks=True)
+_kimi = Family(thinking_field=True, thinks=True, sampling="never")
+_grok = Family(thinks=True, stop=False, penalties=False)
 
 replace = msgspec.structs.replace
 
@@ -105,6 +115,21 @@ FAMILIES: tuple[tuple[str, Family], ...] = (
     ("glm-5.3*", replace(_glm, efforts=("low", "high", "max"), off="low", can_stop_thinking=False)),
     ("glm-5.2*", replace(_glm, efforts=EFFORTS, off="none")),
     ("glm-4.[5-9]* glm-[5-9]*", _glm),
+    ("glm-4*", Family(reasoning_content=False)),
+    ("gpt-oss*", Family(thinks=True, efforts=_LOW_TO_HIGH)),
+    # The older names: the first does not think, the second cannot stop.
+    ("deepseek-chat*", Family(reasoning_content=False)),
+    ("deepseek-reasoner*", Family(thinking_field=True, thinks=True, can_stop_thinking=False)),
+    ("deepseek-*", Family(thinking_field=True, thinks=True, efforts=("low", "high", "max"))),
+    ("kimi-k2-thinking*", Family(thinking_field=True, thinks=True, can_stop_thinking=False)),
+    ("kimi-k2.[5-9]* kimi-for-coding*", _kimi),
+    ("kimi-k3*", replace(_kimi, thinking_field=False)),
+    ("kimi-* moonshot-*", Family(reasoning_content=False)),
+    ("grok-3-mini*", replace(_grok, efforts=("low", "high"))),
+    ("grok-4.3*", replace(_grok, efforts=("none", *_LOW_TO_HIGH), off="none")),
+    ("grok-*-non-reasoning*", Family(penalties=False)),
+    ("grok-4* grok-code* grok-build*", _grok),
+    ("mistral-small-latest", Family(efforts=("none", "high"), off="none")),
     ("gpt-4o-2024-05-13", Family(most_output=4_096)),
     ("gpt-4o gpt-4o-*", Family(most_output=16_384)),
     ("gpt-4.1 gpt-4.1-*", Family(most_output=32_768)),
@@ -122,76 +147,3 @@ def of(model: str) -> Family:
     return next(
         family for globs, family in FAMILIES if any(fnmatchcase(name, glob) for glob in globs.split())
     )
-
-
-class Profile(msgspec.Struct, frozen=True, kw_only=True):
-    """What a kind of server takes. The defaults are OpenAI's own."""
-
-    keeps_openai_bodies: bool = True
-    """An OpenAI client's body goes on as it came, but for the model and the streaming."""
-    token_field: str | None = None
-    """The one name of the token limit; None: the family's."""
-    system_role: str | None = None
-    """The one role of instructions; None: the family's."""
-    null_content: bool = True
-    """Wants null as the content of a message of calls alone; else ``""``."""
-    files: bool = True
-    audio: bool = True
-    reasoning_content: bool = False
-    """Takes an assistant's earlier thinking back."""
-    stream_options: bool = True
-    """Gives the usage of a stream only when asked."""
-    parallel_tool_calls: bool = True
-    strict: bool = True
-    """Takes ``strict`` on a tool."""
-    json_schema: bool = True
-    """Takes a JSON schema as the response format; else the schema is told in words."""
-    tool_choice_none: bool = True
-    """Takes ``tool_choice: "none"``; else the tools are left out."""
-    open_sampling: bool = False
-    """Takes temperature and top_p between 0 and 1 only, both excluded; 0 is ``do_sample: false``."""
-    penalties: bool = True
-    seed: bool = True
-    service_tier: bool = True
-    max_stop: int = 4
-    user_field: str = "safety_identifier"
-    user_length: tuple[int, int] = (1, 128)
-    """The shortest and the longest name of a user; another is sent as its hash."""
-    needs_user_message: bool = False
-    extensions: tuple[str, ...] = ()
-    """Fields of the server's own, passed on from clients that speak OpenAI's dialect."""
-
-
-OPENAI = Profile()
-
-GLM = Profile(
-    keeps_openai_bodies=False,
-    token_field="max_tokens",
-    system_role="system",
-    null_content=False,
-    files=False,
-    audio=False,
-    reasoning_content=True,
-    stream_options=False,  # usage always comes
-    parallel_tool_calls=False,
-    strict=False,
-    json_schema=False,
-    tool_choice_none=False,
-    open_sampling=True,
-    penalties=False,
-    seed=False,
-    service_tier=False,
-    max_stop=1,
-    user_field="user_id",
-    user_length=(6, 128),
-    needs_user_message=True,
-    extensions=(
-        "do_sample",
-        "meta",
-        "request_id",
-        "sensitive_word_check",
-        "tool_stream",
-        "user_id",
-        "watermark_enabled",
-    ),
-)

@@ -76,6 +76,7 @@ class Mender:
         self.usage_chunk: dict[str, Any] | None = None  # the server's own, for the end
         self.last: list[tuple[bytes, dict[str, Any]]] = []
         self.says_something = False  # the last chunk did
+        self.mended = 0  # chunks that broke the grammar, or were missing
         self._late = False  # it did so for a choice that had finished
 
     def mend(self, data: bytes, chunk: Chunk) -> list[bytes]:
@@ -86,36 +87,38 @@ class Mender:
         value: dict[str, Any]
         value, data = surrogates.decode(msgspec.json.decode, data)
         self.says_something = self._late = False
-        changed = self._identify(value)
+        broken = self._identify(value)
+        changed = False
         usage = value.get("usage")
         if usage is not None:
             if not chunk.choices:
                 self.usage_chunk = value
+                self.mended += broken
                 return []
             del value["usage"]
-            changed = True
+            broken = True
         elif "usage" in value and not self._include_usage:
             del value["usage"]
-            changed = True
+            changed = True  # and not broken: it is the gateway that asked for it
         kept: list[dict[str, Any]] = []
         finishes = 0
         for choice, read in zip(value.get("choices") or (), chunk.choices or (), strict=True):
             index = number(read.index) or 0
             if choice.get("index") != index or choice["index"].__class__ is not int:
                 choice["index"] = index
-                changed = True
+                broken = True
             state = self.choices.setdefault(index, ChoiceState())
             delta = choice.get("delta")
             if delta is None:
                 delta = choice["delta"] = {}
-                changed = True
-            changed |= self._mend_delta(delta, read.delta or _NO_DELTA, state)
+                broken = True
+            broken |= self._mend_delta(delta, read.delta or _NO_DELTA, state)
             says = any(delta.values())
             self.says_something |= says
             reason = read.finish_reason or ""
             if state.reason:
                 if not says:
-                    changed = True
+                    broken = True
                     continue  # OpenRouter repeats the end, and then takes it back
                 self._late = True
             elif reason:
@@ -125,18 +128,20 @@ class Mender:
             wanted = state.finish_reason() if finishes and state.reason and not self._late else None
             if choice.get("finish_reason", "") != wanted:
                 choice["finish_reason"] = wanted
-                changed = True
+                broken = True
         if not kept:
+            self.mended += 1
             return []  # Azure's filter results, moderation: nothing that the grammar has a place for
-        if changed and len(kept) != len(value["choices"]):
+        if len(kept) != len(value["choices"]):
             value["choices"] = kept
         self.known = True  # what the first chunk said of itself holds for all
         released = self._release() if self._late else []
         if finishes and finishes < len(kept):
             for choice in kept:  # others go on, and may not wait: the finish comes by itself
                 choice["finish_reason"] = None
-            changed = True
-        text = to_text(value) if changed or b"\n" in data else data
+            broken = True
+        self.mended += broken
+        text = to_text(value) if changed or broken or b"\n" in data else data
         if finishes == len(kept):
             self.last.append((text, value))
             for choice in kept:
@@ -164,6 +169,7 @@ class Mender:
                 delta = {} if state.role else {"role": "assistant", "content": ""}
                 choice = {"index": index, "delta": delta, "finish_reason": state.finish_reason()}
                 out.append(to_text({**self.head(), "choices": [choice]}))
+                self.mended += 1
         return out
 
     def head(self) -> dict[str, object]:
@@ -201,7 +207,7 @@ class Mender:
         content = delta.get("content", "")
         if isinstance(content, list):
             changed = True
-            _spread(delta, content)
+            spread(delta, content)
         elif content is None and "role" not in delta:
             changed = True
             del delta["content"]
@@ -271,7 +277,7 @@ def finish_reason(reason: object, calls: bool) -> str:
     return known
 
 
-def _spread(delta: dict[str, Any], parts: list[Any]) -> None:
+def spread(delta: dict[str, Any], parts: list[Any]) -> None:
     """Mistral's list of parts as the strings that everybody else sends."""
     text: list[str] = []
     thinking: list[str] = []

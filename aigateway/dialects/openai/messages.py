@@ -2,14 +2,14 @@
 
 Where Claude's blocks and OpenAI's messages differ: results of calls are messages of their own and
 follow the calls at once, all of which stand in one message; a result holds text only, so its images
-and files follow in a user message; thinking is a field, where the server takes it back at all.
+and files follow in a user message; thinking is a field, where the server takes it back at all. What some
+servers want of a conversation besides is in `history`.
 Leaves to `render` all but the messages.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import TypeAlias
 
 from ...errors import MalformedRequest
@@ -27,12 +27,15 @@ from ...events import (
     ToolResultBlock,
     ToolUseBlock,
 )
-from .families import Family, Profile
+from .. import fields, free_text
+from ..names import Names
+from .families import Family
+from .history import LOST, OK, call_id, thinking_before
+from .servers import Profile
 
 Turn: TypeAlias = list[tuple[Message, str]]
 """Messages that follow each other, each with its place in the client's body."""
 
-_TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 # What the report calls a block that has no place.
 _TYPES: dict[type, str] = {
     ImageBlock: "image",
@@ -48,28 +51,54 @@ _TYPES: dict[type, str] = {
 class Conversation:
     """Builds ``messages``, turn by turn; gives ``note`` the types of blocks that have no place.
 
-    Raises `MalformedRequest` for a block that must not be left out and cannot be sent.
+    ``names`` are the tools' as the server takes them; ``custom`` the clients' names of those that go
+    as tools of free text. Raises `MalformedRequest` for a block that must not be left out and cannot
+    be sent.
     """
 
-    def __init__(self, profile: Profile, family: Family, note: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        chat: ChatRequest,
+        profile: Profile,
+        family: Family,
+        names: Names,
+        custom: Collection[str],
+        note: Callable[[str], None],
+    ) -> None:
         self.messages: list[dict[str, object]] = []
+        self.prefilled = False  # the last message begins the answer
+        self._chat = chat
         self._profile = profile
         self._family = family
+        self._names = names
+        self._custom = custom
         self._note = note
-        self._takes_thinking = profile.reasoning_content and family.thinking_field
+        self._takes_thinking = profile.reasoning_content and family.reasoning_content
 
     def instruct(self, texts: Iterable[str]) -> None:
         """A system message, in the role that the model knows for it."""
         if content := "\n\n".join(text for text in texts if text):
-            role = self._profile.system_role or self._family.system_role
+            role: str = self._family.system_role
+            if role == "developer" and not self._profile.developer_role:
+                role = "system"
             self.messages.append({"role": role, "content": content})
 
-    def converse(self, chat: ChatRequest) -> None:
+    def converse(self) -> None:
         """All turns: what the assistant says in a run of messages is one message, so that all of
         its calls stand before all of their results (OpenAI answers 400 otherwise)."""
-        for said, answered in _exchanges(chat):
+        for said, answered in _exchanges(self._chat):
             self._assistant(said)
             self._user(answered)
+        if self._profile.turns_alternate and self.messages:
+            last = self.messages[-1]
+            if last["role"] == "assistant" and "tool_calls" not in last:
+                last["prefix"] = self.prefilled = True
+
+    def _ask(self, content: object) -> None:
+        """A user's message."""
+        if self._profile.turns_alternate and self.messages and self.messages[-1]["role"] == "tool":
+            self.messages.append(OK)
+        self.messages.append({"role": "user", "content": content})
 
     def _user(self, turn: Turn) -> None:
         """The results first, then what the user and the system say, in their order."""
@@ -79,7 +108,7 @@ class Conversation:
                 if isinstance(block, ToolResultBlock) and message.role == "user":
                     self._result(block, place, media)
         if media:
-            self.messages.append({"role": "user", "content": media})
+            self._ask(media)
         for message, place in turn:
             if message.role == "system":
                 self.instruct(self._texts(message.content))
@@ -87,7 +116,7 @@ class Conversation:
             rest = [block for block in message.content if not isinstance(block, ToolResultBlock)]
             parts = self._parts(rest, place)
             if parts or not message.content:
-                self.messages.append({"role": "user", "content": self._content(parts)})
+                self._ask(self._content(parts))
 
     def _result(self, block: ToolResultBlock, place: str, media: list[dict[str, object]]) -> None:
         """The tool message. What is not text goes to ``media``, with a pointer on both sides
@@ -103,21 +132,35 @@ class Conversation:
         content = "\n\n".join(texts)
         if block.is_error and not content.lower().startswith("error"):
             content = f"Error: {content}" if content else "Error"
-        self.messages.append({"role": "tool", "tool_call_id": block.tool_use_id, "content": content})
+        self.messages.append(
+            {"role": "tool", "tool_call_id": self._id(block.tool_use_id), "content": content}
+        )
+
+    def _id(self, id: str) -> str:
+        return call_id(id) if self._profile.nine_letter_ids else id
+
+    def _call(self, block: ToolUseBlock) -> dict[str, object]:
+        name = self._names.of(block.name)
+        if block.name in self._custom:
+            custom = {"name": name, "input": free_text.text_of(block.input)}
+            return {"id": self._id(block.id), "type": "custom", "custom": custom}
+        function = {"name": name, "arguments": block.input}
+        return {"id": self._id(block.id), "type": "function", "function": function}
 
     def _assistant(self, turn: Turn) -> None:
         contents: list[str] = []
         thoughts: list[str] = []
         calls: list[dict[str, object]] = []
+        called: list[ToolUseBlock] = []
         for message, place in turn:
             texts, thinking = [], []
             for block in message.content:
                 match block:
                     case TextBlock(text):
                         texts.append(text)
-                    case ToolUseBlock(id, name, input):
-                        function = {"name": tool_name(name, place), "arguments": input}
-                        calls.append({"id": id, "type": "function", "function": function})
+                    case ToolUseBlock():
+                        calls.append(self._call(block))
+                        called.append(block)
                     case ThinkingBlock(text) if self._takes_thinking:
                         thinking.append(text)
                     case ThinkingBlock(""):
@@ -128,6 +171,10 @@ class Conversation:
             thoughts.append("".join(thinking))
         content = "\n\n".join(filter(None, contents))
         reasoning = "\n\n".join(filter(None, thoughts))
+        if called and not reasoning and self._takes_thinking:
+            reasoning = thinking_before(self._chat, called)
+            if not reasoning and self._profile.wants_thinking and self._family.thinks:
+                reasoning = LOST
         if content or calls:
             said: dict[str, object] = {
                 "role": "assistant",
@@ -147,7 +194,7 @@ class Conversation:
             if isinstance(block, TextBlock):
                 texts.append(block.text)
             else:
-                self._leave_out(block, "messages")
+                self._leave_out(block, fields.spelling(self._chat.dialect, "messages"))
         return texts
 
     def _content(self, parts: list[dict[str, object]]) -> object:
@@ -164,12 +211,13 @@ class Conversation:
                     if text:
                         parts.append(_text(text))
                 case ImageBlock():
+                    self._require(self._profile.images and self._profile.list_content, place, "images")
                     url = block.url or f"data:{block.media_type};base64,{block.data}"
                     parts.append({"type": "image_url", "image_url": {"url": url}})
                 case DocumentBlock():
                     parts.append(self._document(block, place))
                 case AudioBlock(data, format):
-                    self._require(self._profile.audio, place, "audio")
+                    self._require(self._profile.audio and self._profile.list_content, place, "audio")
                     parts.append({"type": "input_audio", "input_audio": {"data": data, "format": format}})
                 case _:
                     self._leave_out(block, place)
@@ -178,11 +226,11 @@ class Conversation:
     def _document(self, block: DocumentBlock, place: str) -> dict[str, object]:
         if block.text is not None:
             return _text(f"{block.title}\n\n{block.text}" if block.title else block.text)
-        self._require(self._profile.files, place, "documents other than text")
+        self._require(self._profile.files and self._profile.list_content, place, "documents other than text")
         if block.data is None:
             raise MalformedRequest(
                 f"{place}: this provider takes no document by its URL (source.url); send it as base64",
-                param=f"{place}.source.url" if place != "messages" else place,
+                param=f"{place}.source.url" if "[" in place else place,
             )
         file = {
             "filename": block.title or "document.pdf",
@@ -218,8 +266,7 @@ def _exchanges(chat: ChatRequest) -> Iterator[tuple[Turn, Turn]]:
     answered: Turn = []
     called = heard = False
     for index, message in enumerate(chat.messages):
-        # Only Claude's messages are numbered as ours are.
-        place = f"messages[{index}]" if chat.dialect == "claude" else "messages"
+        place = fields.message_place(chat, index)
         if message.role != "assistant":
             answered.append((message, place))
             heard = heard or message.role == "user"
@@ -231,17 +278,6 @@ def _exchanges(chat: ChatRequest) -> Iterator[tuple[Turn, Turn]]:
         said.append((message, place))
         called = called or any(isinstance(block, ToolUseBlock) for block in message.content)
     yield said, answered
-
-
-def tool_name(name: str, param: str) -> str:
-    """``name`` if OpenAI takes it: 1 to 64 letters, digits, underscores and hyphens."""
-    if _TOOL_NAME.fullmatch(name) is None:
-        raise MalformedRequest(
-            f'{param}: this provider does not take the tool name "{name[:80]}"; '
-            "use 1 to 64 letters, digits, underscores and hyphens",
-            param=param,
-        )
-    return name
 
 
 def _text(text: str) -> dict[str, object]:

@@ -35,7 +35,7 @@ from ...events import (
     ToolResultBlock,
     ToolUseBlock,
 )
-from .. import fields
+from .. import fields, free_text, strays
 from . import shapes
 
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
@@ -58,23 +58,19 @@ _NO_WORD: dict[str, tuple[bytes, ...]] = {
     "verbosity": (),
     "web_search_options": (),
 }
-# A custom tool takes free text; as a function it takes an object with that text in it.
-_FREE_TEXT: dict[str, object] = {
-    "type": "object",
-    "properties": {"input": {"type": "string"}},
-    "required": ["input"],
-}
+# They change the shape of an answer: a client that asks for one and gets another would break.
+_NEEDED = ("n", "logprobs", "modalities")
 
 
 def parse_request(raw: bytes) -> ChatRequest:
     """The request in ``raw``. Raises `MalformedRequest`, which names the field at fault."""
     fields.check(raw)
-    body = fields.decode(shapes.body_decoder, raw)
+    reading = _Reading()
+    body = strays.decode(shapes.body_decoder, raw, reading.note)
     if not body.model:
         raise fields.wrong("model", "field required; GET /v1/models lists the names there are")
     if not body.messages:
         raise fields.wrong("messages", "at least one message is required")
-    reading = _Reading()
     unknown = reading.names(raw, shapes.FIELDS, _NO_WORD)
     system, messages = reading.messages(body.messages)
     tools, tool_choice = reading.tools(body)
@@ -102,6 +98,7 @@ def parse_request(raw: bytes) -> ChatRequest:
         service_tier=body.service_tier,
         other=tuple(reading.other),
         unknown=unknown,
+        needed=tuple(name for name in reading.other if name in _NEEDED),
         raw=raw,
     )
 
@@ -155,7 +152,7 @@ class _Reading(fields.Reading):
         if called := message.function_call:
             # Legacy calls have no id; their result names the function instead.
             id = self._function_ids[called.name] = f"call_function_{index}"
-            yield ToolUseBlock(id, called.name, _arguments(called.arguments))
+            yield ToolUseBlock(id, called.name, arguments_text(called.arguments))
 
     def _result(self, message: shapes.Message, role: str, place: str) -> ToolResultBlock:
         id = message.tool_call_id
@@ -171,11 +168,13 @@ class _Reading(fields.Reading):
         content = message.content
         self._cached(message.cache_control)
         if content is None or isinstance(content, str):
-            return (TextBlock(content),) if content else ()
+            return (_marked(TextBlock(content), message.cache_control),) if content else ()
         blocks: list[RequestBlock] = []
         for index, raw in enumerate(content):
             if (block := self._block(raw, f"{place}.content[{index}]")) is not None:
                 blocks.append(block)
+        if blocks:
+            blocks[-1] = _marked(blocks[-1], message.cache_control)  # it covers all before it
         return tuple(blocks)
 
     def _block(self, raw: msgspec.Raw, place: str) -> RequestBlock | None:
@@ -184,21 +183,20 @@ class _Reading(fields.Reading):
         tag = fields.decode(shapes.tag_decoder, raw, place).type
         if tag not in shapes.PARTS:
             return OtherBlock(tag)
-        part = fields.decode(shapes.part_decoder, raw, place)
+        part = strays.decode(shapes.part_decoder, raw, self.note, place, tag)
         self._cached(part.cache_control)
         match part:
             case shapes.Text(text=text) | shapes.Refusal(refusal=text):
-                return TextBlock(text) if text else None
+                return _marked(TextBlock(text), part.cache_control) if text else None
             case shapes.ImageURL():
                 image = part.image_url
                 if isinstance(image, shapes.URL) and image.detail not in (None, "auto"):
                     self.note("image_url.detail")
-                return _image(
-                    image if isinstance(image, str) else image.url,
-                    f"{place}.image_url" if isinstance(image, str) else f"{place}.image_url.url",
-                )
+                where = f"{place}.image_url" if isinstance(image, str) else f"{place}.image_url.url"
+                url = image if isinstance(image, str) else image.url
+                return _marked(_image(url, where), part.cache_control)
             case shapes.File():
-                return _document(part.file, f"{place}.file")
+                return _marked(_document(part.file, f"{place}.file"), part.cache_control)
             case shapes.InputAudio():
                 return AudioBlock(part.input_audio.data, part.input_audio.format)
 
@@ -211,11 +209,9 @@ class _Reading(fields.Reading):
         for index, tool in enumerate(body.tools or ()):
             self._cached(tool.cache_control)
             if tool.function:
-                tools.append(_tool(tool.function))
+                tools.append(_tool(tool.function, tool.cache_control))
             elif tool.custom:
-                if tool.custom.format is not None:
-                    self.note(f"tools[{index}].custom.format")
-                tools.append(Tool(tool.custom.name, tool.custom.description, _FREE_TEXT))
+                tools.append(_custom_tool(tool.custom))
             elif tool.type in (None, "function", "custom"):
                 raise fields.wrong(f"tools[{index}].{tool.type or 'function'}", "field required")
             else:
@@ -256,8 +252,11 @@ class _Reading(fields.Reading):
         if format.type == "json_schema":
             if format.json_schema is None:
                 raise fields.wrong("response_format.json_schema", "field required")
-            schema = format.json_schema
-            return ResponseFormat("json_schema", schema.schema, schema.name, schema.strict)
+            told = format.json_schema
+            schema = told.schema
+            if told.description and schema is not None:
+                schema = {"description": told.description, **schema}
+            return ResponseFormat("json_schema", schema, told.name, told.strict)
         self.note("response_format")
         return None
 
@@ -294,7 +293,7 @@ def _texts(content: tuple[RequestBlock, ...], place: str) -> list[TextBlock]:
 def _call(call: shapes.ToolCall, place: str) -> Iterator[RequestBlock]:
     """A tool call; where Google's signature travels with it, a thinking block carries that before it."""
     if call.function:
-        name, arguments = call.function.name, _arguments(call.function.arguments)
+        name, arguments = call.function.name, arguments_text(call.function.arguments)
     elif call.custom:
         name, arguments = call.custom.name, jsontext.encode({"input": call.custom.input}).decode()
     else:
@@ -312,7 +311,7 @@ def _thought_signature(extra_content: object) -> str | None:
     return signature if isinstance(signature, str) and signature else None
 
 
-def _arguments(text: str | None) -> str:
+def arguments_text(text: str | None) -> str:
     """The text of a JSON object, whatever the model wrote."""
     if not text or text.isspace():
         return "{}"
@@ -329,7 +328,7 @@ def _arguments(text: str | None) -> str:
 def _image(url: str, place: str) -> ImageBlock:
     if url[:5].lower() != "data:":
         return ImageBlock(url=url)
-    media_type, data = _data_url(url, place)
+    media_type, data = data_url(url, place)
     return ImageBlock(media_type, data)
 
 
@@ -339,13 +338,13 @@ def _document(file: shapes.FileData, place: str) -> RequestBlock:
             raise fields.wrong(f"{place}.file_data", "field required")
         return OtherBlock("file.file_id")
     if file.file_data[:5].lower() == "data:":
-        media_type, data = _data_url(file.file_data, f"{place}.file_data")
+        media_type, data = data_url(file.file_data, f"{place}.file_data")
     else:
         media_type, data = "application/pdf", file.file_data
     return DocumentBlock(media_type, data, title=file.filename)
 
 
-def _data_url(url: str, place: str) -> tuple[str, str]:
+def data_url(url: str, place: str) -> tuple[str, str]:
     """The media type and the base64 data of a data: URL."""
     head, comma, data = url[5:].partition(",")
     media_type, *parameters = head.split(";")
@@ -354,8 +353,22 @@ def _data_url(url: str, place: str) -> tuple[str, str]:
     return media_type.strip().lower(), data
 
 
-def _tool(function: shapes.Function) -> Tool:
-    return Tool(function.name, function.description, function.parameters, function.strict)
+def _tool(function: shapes.Function, cache_control: object = None) -> Tool:
+    mark = cache_control if isinstance(cache_control, dict) else None
+    return Tool(function.name, function.description, function.parameters, function.strict, cache_control=mark)
+
+
+def _marked(block: RequestBlock, cache_control: object) -> RequestBlock:
+    """``block`` with the mark that a prompt may be cached up to it, where it can bear one."""
+    if isinstance(cache_control, dict) and isinstance(block, TextBlock | ImageBlock | DocumentBlock):
+        return msgspec.structs.replace(block, cache_control=cache_control)
+    return block
+
+
+def _custom_tool(custom: shapes.CustomTool) -> Tool:
+    format = custom.format
+    grammar = format if format is not None and format.get("type") == "grammar" else None
+    return Tool(custom.name, custom.description, free_text.SCHEMA, free_text=True, grammar=grammar)
 
 
 def _function_choice(choice: str | shapes.Named | None) -> ToolChoice | None:

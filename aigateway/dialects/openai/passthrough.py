@@ -9,6 +9,8 @@ obeys (see `writer`) is mended: a client sees one OpenAI, whichever server answe
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
+from uuid import uuid4
 
 import msgspec
 
@@ -16,13 +18,13 @@ from ... import estimate
 from ...errors import UpstreamError, UpstreamGarbled, UpstreamTruncated
 from ...events import ChatReply, ChatRequest, Event, Failed, Finished, InputDelta, TextDelta, ThinkingDelta
 from ...jsontext import encode, escape_line_ends
-from ...sse import Frame, SSEDecoder
-from ...translate import MAX_WHOLE, Translator
+from ...sse import Frame
+from ...translate import Answering, Translator
 from .. import surrogates
 from ..surrogates import BAD_JSON
 from .calls import arguments_of
 from .chunks import number
-from .mending import CHUNK, ChoiceState, Mender, finish_reason, to_text
+from .mending import CHUNK, ChoiceState, Mender, finish_reason, spread, to_text
 from .reader import OpenAIReader
 from .usage import NULL, render_usage
 from .writer import DONE, FINISH_REASONS, OpenAIWriter
@@ -44,20 +46,14 @@ class OpenAIPassthrough(Translator):
 
     def __init__(
         self,
-        chat: ChatRequest,
+        answering: Answering,
         reader: OpenAIReader,
         writer: OpenAIWriter,
-        id: str,
-        created: int,
         parse_reply: Callable[[bytes], ChatReply],
-        decoder: SSEDecoder | None = None,
-        max_whole: int = MAX_WHOLE,
-        *,
-        raw: bool = False,
     ) -> None:
-        super().__init__(chat, reader, writer, parse_reply, decoder, max_whole)
-        self._raw = raw
-        self._mender = Mender(chat, f"chatcmpl-{id}", created)
+        super().__init__(answering, reader, writer, parse_reply)
+        self._raw = answering.raw
+        self._mender = Mender(answering.chat, f"chatcmpl-{answering.id}", answering.created)
         self._held: list[bytes] = []  # frames before the first that says something
         self._held_size = 0
 
@@ -97,11 +93,14 @@ class OpenAIPassthrough(Translator):
                 self._fail(UpstreamTruncated("the provider's stream ended before all choices had finished"))
             if self.failure is None:
                 held, self._held = self._held, []
+                self._mender.mended += 1  # no [DONE]
                 out = b"".join(held) + out + self._tail()
         return out
 
     def _follow(self, events: list[Event]) -> None:
         """Keep up with what the frames say."""
+        if self._recorder is not None:
+            self._recorder.watch(events)
         for event in events:
             kind = event.__class__
             if kind is TextDelta or kind is ThinkingDelta:
@@ -181,6 +180,7 @@ class OpenAIPassthrough(Translator):
         except BAD_JSON as error:
             self._fault(UpstreamGarbled(f"the provider sent a chunk that is none: {error}"))
             return ()
+        self.mended = mender.mended
         if not self.begun:
             if not mender.says_something:
                 return ()
@@ -198,6 +198,7 @@ class OpenAIPassthrough(Translator):
         for state in mender.choices.values():
             state.reason = state.reason or FINISH_REASONS.get(self.stop_reason or "", "stop")
         out = mender.end()
+        self.mended = mender.mended
         if self._chat.include_usage:
             out.append(self._usage())
         return b"".join([b"data: %b\n\n" % data for data in out]) + DONE
@@ -226,19 +227,42 @@ def pass_reply(body: bytes, reply: ChatReply, chat: ChatRequest, id: str, create
     if value.get("object") != WHOLE:
         value["object"] = WHOLE
         changed = True
-    for choice in value["choices"]:
-        calls = (choice.get("message") or {}).get("tool_calls")
-        reason = finish_reason(choice.get("finish_reason") or "stop", bool(calls))
+    for position, choice in enumerate(value["choices"]):
+        if type(choice.get("index")) is not int:
+            choice["index"] = position
+            changed = True
+        message = choice.get("message") or {}
+        changed |= _mend_message(message)
+        reason = finish_reason(choice.get("finish_reason") or "stop", bool(message.get("tool_calls")))
         if choice.get("finish_reason") != reason:
             choice["finish_reason"] = reason
             changed = True
-        for call in calls or ():
-            function = call.get("function")
-            if isinstance(function, dict) and not isinstance(function.get("arguments"), str):
-                function["arguments"] = arguments_of(function.get("arguments")) or "{}"
-                changed = True
     if reply.usage is None:
         guess = estimate.usage(chat, estimate.size_of(reply))
         value["usage"] = msgspec.Raw(render_usage(guess))
         changed = True
     return encode(value) if changed else body
+
+
+def _mend_message(message: dict[str, Any]) -> bool:
+    """The role, content as a string, and calls with an id, a type and arguments as a string."""
+    changed = False
+    if message and message.get("role") != "assistant":
+        message["role"] = "assistant"
+        changed = True
+    content = message.get("content")
+    if isinstance(content, list):
+        spread(message, content)
+        changed = True
+    for call in message.get("tool_calls") or ():
+        if not call.get("id"):
+            call["id"] = f"call_{uuid4().hex[:24]}"
+            changed = True
+        if not call.get("type"):
+            call["type"] = "custom" if "custom" in call else "function"
+            changed = True
+        function = call.get("function")
+        if isinstance(function, dict) and not isinstance(function.get("arguments"), str):
+            function["arguments"] = arguments_of(function.get("arguments")) or "{}"
+            changed = True
+    return changed

@@ -1,8 +1,8 @@
 """A `ChatRequest` as a Chat Completions body, for OpenAI and for servers that follow it.
 
-An OpenAI client's body goes to OpenAI as it came; any other is made from the hub, by the tables in
-`families`. What has no place in it is named in ``dropped``, as the client spells it; what the
-client must change is a `MalformedRequest`. Leaves the address and the headers to the provider.
+An OpenAI client's body goes on as it came (`kept`); any other is made from the hub, by the tables in
+`families` and `servers`. What has no place in it is named in ``dropped``, as the client spells it;
+what the client must change is a `MalformedRequest`. Leaves the address and the headers to the provider.
 """
 
 from __future__ import annotations
@@ -13,57 +13,50 @@ import re
 import msgspec
 
 from ... import jsontext
-from ...events import ChatRequest, ResponseFormat, Tool
-from .. import fields
+from ...events import ChatRequest, Tool, ToolChoice
+from .. import fields, free_text
 from ..base import Rendered
+from ..names import Names
 from . import families
-from .families import GLM, OPENAI, Profile
-from .messages import Conversation, tool_name
+from .history import in_words
+from .kept import as_it_came
+from .messages import Conversation
+from .schemas import is_strict, json_schema, parameters_of
+from .servers import GLM, OPENAI, Profile
 
 __all__ = ["GLM", "OPENAI", "Profile", "render_request"]
 
-# These change the shape of an answer: a client that asks for one and gets another would break.
-_SHAPE = ("n", "logprobs", "modalities")
+_TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]+")
+_LONGEST_NAME = 64
 # The other dialects' names for a service tier; only Claude has its own.
-_SERVICE_TIERS = {tier: tier for tier in ("auto", "default", "flex", "priority", "scale")}
+_SERVICE_TIERS = {tier: tier for tier in OPENAI.service_tiers}
 _SERVICE_TIERS["standard_only"] = "default"
 # How many tokens of thinking an effort stands for, at most.
 _BUDGETS = ((512, "minimal"), (1024, "low"), (8192, "medium"), (24576, "high"))
 
 
-def render_request(chat: ChatRequest, model: str, profile: Profile, *, stream: bool) -> Rendered:
+def render_request(
+    chat: ChatRequest, model: str, profile: Profile, *, stream: bool, deployment: str = ""
+) -> Rendered:
     """The body that asks ``model``, at a server of this ``profile``, what ``chat`` asks.
 
     ``stream`` is how the provider is asked, whatever the client wants. A stream's usage is always
-    asked for: whether the client sees it is for its own writer. Raises `MalformedRequest`.
+    asked for: whether the client sees it is for its own writer. ``deployment`` is the server's own
+    name for the model, where it has one. Raises `MalformedRequest`.
     """
-    if chat.dialect == "openai" and profile.keeps_openai_bodies:
-        if not chat.is_all("openai"):
-            for name in chat.other:
-                _refuse_shape(name, "has no place in an answer of another dialect; leave it out")
-        return Rendered(_as_it_came(chat.raw, model, profile, stream))
+    # Where tools of free text must become functions, their calls come back as such.
+    fits = profile.custom_tools or not any(tool.free_text for tool in chat.tools)
+    if chat.dialect == "openai" and profile.keeps_openai_bodies and fits:
+        return as_it_came(chat, deployment or model, profile, stream=stream)
     rendering = _Rendering(chat, model, profile)
     rendering.render(stream)
-    return Rendered(jsontext.encode(rendering.body), tuple(rendering.dropped))
-
-
-def _refuse_shape(name: str, why: str) -> None:
-    if name in _SHAPE:
-        raise fields.wrong(name, why, code="unsupported_parameter")
-
-
-def _as_it_came(raw: bytes, model: str, profile: Profile, stream: bool) -> bytes:
-    """The client's own body, every other field byte for byte."""
-    client = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
-    options = client.pop("stream_options", b"null")
-    body: dict[str, object] = {**client, "model": model}
-    if stream:
-        body["stream"] = True
-        if profile.stream_options:
-            body["stream_options"] = {**(msgspec.json.decode(options) or {}), "include_usage": True}
-    elif "stream" in body:
-        body["stream"] = False  # and no stream_options, which OpenAI then refuses
-    return jsontext.encode(body)
+    rendering.body["model"] = deployment or model
+    return Rendered(
+        jsontext.encode(rendering.body),
+        tuple(rendering.dropped),
+        tuple(rendering.emulated),
+        renamed=rendering.names.renamed,
+    )
 
 
 class _Rendering:
@@ -73,8 +66,13 @@ class _Rendering:
         self.chat = chat
         self.profile = profile
         self.family = families.of(model)
+        self.names = Names(chat, _TOOL_NAME, _LONGEST_NAME)
         self.body: dict[str, object] = {"model": model}
         self.dropped: dict[str, None] = {}
+        self.emulated: dict[str, None] = {}
+        native = profile.custom_tools and self.family.custom_tools
+        self.custom = frozenset(tool.name for tool in chat.tools if tool.free_text and native)
+        self.forced = False  # the model must call a tool, and so may not think
 
     def render(self, stream: bool) -> None:
         self._beyond_the_hub()
@@ -93,13 +91,14 @@ class _Rendering:
         """``field`` of the hub has no place, or the part of it that ``suffix`` names."""
         self.dropped[fields.spelling(self.chat.dialect, field) + suffix] = None
 
+    def _emulate(self, field: str) -> None:
+        """``field`` of the hub is brought about by other means."""
+        self.emulated[fields.spelling(self.chat.dialect, field)] = None
+
     def _beyond_the_hub(self) -> None:
-        """What the hub has no word for: refused, passed on to the server whose own it is, or dropped."""
+        """What the hub has no word for: passed on to the server whose own it is, or dropped."""
         chat = self.chat
-        for name in chat.other:
-            if chat.dialect == "openai":
-                _refuse_shape(name, "not supported by this provider; leave it out or choose an OpenAI model")
-            self.dropped[name] = None
+        self.dropped.update(dict.fromkeys(chat.other))
         extensions: dict[str, msgspec.Raw] = {}
         if chat.unknown and chat.dialect == "openai" and self.profile.extensions:
             extensions = fields.given(chat.raw)
@@ -111,17 +110,29 @@ class _Rendering:
 
     def _conversation(self) -> None:
         chat = self.chat
-        conversation = Conversation(self.profile, self.family, lambda type: self.dropped.setdefault(type))
+        conversation = Conversation(
+            chat,
+            self.profile,
+            self.family,
+            self.names,
+            self.custom,
+            lambda type: self.dropped.setdefault(type),
+        )
         texts = [block.text for block in chat.system]
         conversation.instruct([*texts, self._response_format()])
-        conversation.converse(chat)
+        conversation.converse()
         messages = conversation.messages
         if not messages:
             raise fields.wrong(
-                "messages", "nothing in them can go to this provider; send a message with text"
+                fields.spelling(chat.dialect, "messages"),
+                "nothing in them can go to this provider; send a message with text",
             )
         if self.profile.needs_user_message and all(message["role"] != "user" for message in messages):
-            raise fields.wrong("messages", "this provider needs at least one user message")
+            raise fields.wrong(
+                fields.spelling(chat.dialect, "messages"), "this provider needs at least one user message"
+            )
+        if conversation.prefilled:
+            self._emulate("messages")  # the answer repeats what it was begun with
         self.body["messages"] = messages
 
     def _response_format(self) -> str:
@@ -133,11 +144,11 @@ class _Rendering:
             self.body["response_format"] = {"type": "json_object"}
             return ""
         if self.profile.json_schema:
-            self.body["response_format"] = {"type": "json_schema", "json_schema": _json_schema(wanted)}
+            self.body["response_format"] = {"type": "json_schema", "json_schema": json_schema(wanted)}
             return ""
         self.body["response_format"] = {"type": "json_object"}
-        schema = jsontext.encode(wanted.schema).decode()
-        return f"Answer with one JSON object that conforms to this JSON schema: {schema}"
+        self._emulate("response_format")
+        return in_words(wanted.schema)
 
     def _limits(self) -> None:
         chat, profile = self.chat, self.profile
@@ -146,7 +157,8 @@ class _Rendering:
             if self.family.most_output is not None and limit > self.family.most_output:
                 limit = self.family.most_output
                 self._drop("max_tokens")
-            self.body[profile.token_field or self.family.token_field] = limit
+            name = self.family.token_field if profile.max_completion_tokens else "max_tokens"
+            self.body[name] = limit
         if chat.stop and not self.family.stop:
             self._drop("stop")
         elif chat.stop:
@@ -156,18 +168,23 @@ class _Rendering:
 
     def _tools(self) -> None:
         chat, profile, choice = self.chat, self.profile, self.chat.tool_choice
+        mode = choice.mode if choice is not None else "auto"
         if not chat.tools:
             # OpenAI answers 400 to a choice among no tools.
-            if choice is not None and choice.mode in ("any", "tool"):
+            if mode in ("any", "tool"):
                 self._drop("tool_choice")
             return
-        if choice is not None and choice.mode == "none" and not profile.tool_choice_none:
+        if mode == "none" and not (profile.tool_choice and profile.tool_choice_none):
             return
-        self.body["tools"] = [self._tool(tool) for tool in chat.tools]
-        if choice is not None:
-            named = {"type": "function", "function": {"name": choice.name}}
-            word = "required" if choice.mode == "any" else choice.mode
-            self.body["tool_choice"] = named if choice.mode == "tool" else word
+        tools = chat.tools
+        if choice is not None and profile.tool_choice and self._may_force(mode):
+            if mode == "tool" and not profile.tool_choice_named:
+                self._emulate("tool_choice")
+                tools = tuple(tool for tool in tools if tool.name == choice.name) or tools
+            self.body["tool_choice"] = self._choice(choice)
+        elif mode in ("any", "tool"):
+            self._drop("tool_choice")
+        self.body["tools"] = [self._tool(tool) for tool in tools]
         if chat.parallel_tools is None:
             return
         if profile.parallel_tool_calls:
@@ -175,12 +192,37 @@ class _Rendering:
         elif not chat.parallel_tools:
             self._drop("parallel_tools")
 
+    def _may_force(self, mode: str) -> bool:
+        """Whether a choice of this ``mode`` can be had: one that forces a call may want a word that
+        the server lacks, or that the model stops thinking."""
+        profile, family = self.profile, self.family
+        if mode in ("auto", "none"):
+            return True
+        if not profile.tool_choice_required and (mode == "any" or not profile.tool_choice_named):
+            return False
+        if profile.forced_or_thinking and family.thinks and family.thinking_field:
+            self.forced = family.can_stop_thinking
+            return self.forced
+        return True
+
+    def _choice(self, choice: ToolChoice) -> object:
+        if choice.mode in ("auto", "none"):
+            return choice.mode
+        if choice.mode == "any" or choice.name is None or not self.profile.tool_choice_named:
+            return self.profile.required_word
+        type = "custom" if choice.name in self.custom else "function"
+        return {"type": type, type: {"name": self.names.of(choice.name)}}
+
     def _tool(self, tool: Tool) -> dict[str, object]:
-        name = tool_name(tool.name, "tools")
-        parameters = _parameters(tool)
+        name = self.names.of(tool.name)
+        if tool.name in self.custom:
+            return {"type": "custom", "custom": _custom(tool, name)}
+        parameters = parameters_of(tool)
         function: dict[str, object] = {"name": name, "parameters": parameters}
-        if tool.description is not None:
-            function["description"] = tool.description
+        if (description := free_text.description(tool)) is not None:
+            function["description"] = description
+        if tool.free_text:
+            self._emulate("free_text")
         if tool.strict is not None and self.profile.strict:
             function["strict"] = tool.strict and is_strict(parameters)
         if tool.strict and not function.get("strict"):
@@ -188,9 +230,14 @@ class _Rendering:
         return {"type": "function", "function": function}
 
     def _thinking(self) -> None:
-        if self.family.thinking_field:
+        if self.profile.thinking == "reasoning":
+            self._reasoning()
+        elif self.family.thinking_field:
             self._thinking_field()
-            return
+        else:
+            self._effort_alone()
+
+    def _effort_alone(self) -> None:
         effort, thinking = self.chat.effort, self.chat.thinking
         if effort is not None:
             self._effort(effort, "effort")
@@ -203,30 +250,56 @@ class _Rendering:
         elif not self.family.thinks:
             self._drop("thinking")
 
-    def _thinking_field(self) -> None:
-        """GLM: ``thinking`` turns it on and off; how hard it thinks is for the newest alone."""
+    def _reasoning(self) -> None:
+        """OpenRouter has one field for all models, and leaves out what the model does not take."""
         effort, thinking = self.chat.effort, self.chat.thinking
-        messages = self.body["messages"]
-        replayed = isinstance(messages, list) and any("reasoning_content" in turn for turn in messages)
+        field: dict[str, object] = {}
+        if effort is not None:
+            field["effort"] = effort
+        elif thinking is not None and thinking.mode == "disabled":
+            field["enabled"] = False
+        elif thinking is not None and thinking.budget is not None:
+            field["max_tokens"] = thinking.budget
+        elif thinking is not None:
+            field["enabled"] = True
+        if thinking is not None and thinking.hidden:
+            field["exclude"] = True
+        if field:
+            self.body["reasoning"] = field
+
+    def _thinking_field(self) -> None:
+        """``thinking`` turns it on and off; how hard it thinks is for the newest models alone."""
+        effort, thinking = self.chat.effort, self.chat.thinking
+        field = "thinking" if thinking is not None else "effort"
         off = thinking.mode == "disabled" if thinking is not None else effort == "none"
-        if off and self.family.can_stop_thinking:
+        if self.profile.thinking != "field":
+            # A server of others, which has its own ways if any.
+            if thinking is not None or effort is not None:
+                self._drop(field)
+            return
+        if (off or self.forced) and self.family.can_stop_thinking:
+            if not off and (thinking is not None or effort is not None):
+                self._drop(field)
             self.body["thinking"] = {"type": "disabled"}
             return
         if off:
-            self._drop("thinking" if thinking is not None else "effort")
+            self._drop(field)
             self._effort("none", "thinking")
             return
-        if thinking is not None or replayed:
-            field: dict[str, object] = {"type": "enabled"}
-            if replayed:
-                field["clear_thinking"] = False
-            self.body["thinking"] = field
-            if thinking is not None and thinking.hidden:
-                self._drop("hidden")
+        messages = self.body["messages"]
+        replayed = isinstance(messages, list) and any("reasoning_content" in turn for turn in messages)
         if effort is not None:
             self._effort(effort, "effort")
         elif thinking is not None and thinking.budget is not None:
             self._effort(effort_of(thinking.budget), "budget")
+        without = effort is not None and "reasoning_effort" not in self.body
+        if thinking is not None or without or (replayed and self.profile.clears_thinking):
+            said: dict[str, object] = {"type": "enabled"}
+            if replayed and self.profile.clears_thinking:
+                said["clear_thinking"] = False
+            self.body["thinking"] = said
+        if thinking is not None and thinking.hidden:
+            self._drop("hidden")
 
     def _effort(self, wanted: str, field: str) -> None:
         """``wanted`` as the model takes it, or ``field`` dropped; none needs no word where it is
@@ -246,9 +319,10 @@ class _Rendering:
             value = getattr(chat, name)
             if value is None:
                 continue
-            if not taken or (name.endswith("penalty") and not self.profile.penalties):
+            penalty = name.endswith("penalty")
+            if not taken or (penalty and not (self.profile.penalties and family.penalties)):
                 self._drop(name)
-            elif not self.profile.open_sampling or name.endswith("penalty"):
+            elif not self.profile.open_sampling or penalty:
                 self.body[name] = value
             elif value <= 0 and name == "temperature":
                 self.body["do_sample"] = False
@@ -258,20 +332,22 @@ class _Rendering:
             self._drop("top_k")
         if chat.seed is not None:
             if self.profile.seed:
-                self.body["seed"] = chat.seed
+                self.body[self.profile.seed_field] = chat.seed
             else:
                 self._drop("seed")
 
     def _rest(self) -> None:
         chat, profile = self.chat, self.profile
-        if chat.user:
+        if chat.user and profile.user_field is None:
+            self._drop("user")
+        elif chat.user and profile.user_field is not None:
             shortest, longest = profile.user_length
             fits = shortest <= len(chat.user) <= longest
             hashed = hashlib.sha256(chat.user.encode()).hexdigest()
             self.body[profile.user_field] = chat.user if fits else hashed
         if chat.service_tier is not None:
             tier = _SERVICE_TIERS.get(chat.service_tier)
-            if tier is not None and profile.service_tier:
+            if tier in profile.service_tiers:
                 self.body["service_tier"] = tier
             else:
                 self._drop("service_tier")
@@ -282,53 +358,12 @@ def effort_of(budget: int) -> str:
     return next((effort for most, effort in _BUDGETS if budget <= most), "xhigh")
 
 
-def _parameters(tool: Tool) -> dict[str, object]:
-    """The tool's schema, which must be that of an object with properties (OpenAI answers 400)."""
-    given = {name: value for name, value in (tool.input_schema or {}).items() if value is not None}
-    schema = {"type": "object", "properties": {}, **given}
-    if schema["type"] != "object" or not isinstance(schema["properties"], dict):
-        raise fields.wrong(
-            "tools",
-            f"the schema of {fields.shortened(tool.name)} must be that of an object: "
-            'give it "type": "object", and "properties" that are an object',
-        )
-    return schema
-
-
-def is_strict(schema: object) -> bool:
-    """Whether ``schema`` is one that OpenAI takes with ``strict``: a root object without anyOf, every
-    object closed and with all of its properties required."""
-    return isinstance(schema, dict) and "anyOf" not in schema and _closed(schema, root=True)
-
-
-def _closed(schema: object, *, root: bool = False) -> bool:
-    if not isinstance(schema, dict):
-        return False
-    properties = schema.get("properties")
-    if root or properties is not None or schema.get("type") == "object":
-        if not isinstance(properties, dict) or schema.get("additionalProperties") is not False:
-            return False
-        if set(properties) != _names(schema.get("required")):
-            return False
-        if not all(_closed(value) for value in properties.values()):
-            return False
-    if any(word in schema for word in ("allOf", "oneOf", "not", "if")):
-        return False
-    definitions = [schema.get(word) for word in ("$defs", "definitions")]
-    inner = [value for one in definitions if isinstance(one, dict) for value in one.values()]
-    if isinstance(any_of := schema.get("anyOf"), list):
-        inner += any_of
-    if "items" in schema:
-        inner.append(schema["items"])
-    return all(_closed(value) for value in inner)
-
-
-def _names(required: object) -> set[str]:
-    return {name for name in required if isinstance(name, str)} if isinstance(required, list) else set()
-
-
-def _json_schema(wanted: ResponseFormat) -> dict[str, object]:
-    """OpenAI wants a name; Claude's format has none."""
-    name = re.sub(r"[^a-zA-Z0-9_-]", "_", wanted.name or "answer")[:64]
-    strict = wanted.strict is not False and is_strict(wanted.schema)
-    return {"name": name, "schema": wanted.schema, "strict": strict}
+def _custom(tool: Tool, name: str) -> dict[str, object]:
+    """A tool of free text. Responses has a grammar's parts beside ``type``, Chat Completions within."""
+    custom: dict[str, object] = {"name": name}
+    if tool.description is not None:
+        custom["description"] = tool.description
+    if tool.grammar is not None:
+        nested = tool.grammar.get("grammar") or {k: v for k, v in tool.grammar.items() if k != "type"}
+        custom["format"] = {"type": "grammar", "grammar": nested}
+    return custom

@@ -1,7 +1,8 @@
 """What a Chat Completions request looks like on the wire: records for a typed decode.
 
 Only what the hub has a word for is named, and what must be told apart; null is as good as absent
-in every field that may be left out. Leaves to `parse` what it all means.
+in every field that may be left out. Names beyond these are `strays`. Leaves to `parse` what it all
+means.
 """
 
 from __future__ import annotations
@@ -9,7 +10,11 @@ from __future__ import annotations
 import msgspec
 
 
-class Part(msgspec.Struct, tag_field="type", kw_only=True):
+class Record(msgspec.Struct, forbid_unknown_fields=True):
+    """One whose other names are looked for."""
+
+
+class Part(Record, tag_field="type", kw_only=True):
     cache_control: object = None
 
 
@@ -21,7 +26,7 @@ class Refusal(Part, tag="refusal"):
     refusal: str
 
 
-class URL(msgspec.Struct):
+class URL(Record):
     url: str
     detail: str | None = None
 
@@ -30,7 +35,7 @@ class ImageURL(Part, tag="image_url"):
     image_url: URL | str
 
 
-class FileData(msgspec.Struct):
+class FileData(Record):
     file_data: str | None = None
     filename: str | None = None
     file_id: str | None = None
@@ -40,7 +45,7 @@ class File(Part, tag="file"):
     file: FileData
 
 
-class AudioData(msgspec.Struct):
+class AudioData(Record):
     data: str
     format: str
 
@@ -76,7 +81,7 @@ class ToolCall(msgspec.Struct):
     extra_content: object = None
 
 
-class Message(msgspec.Struct):
+class Message(Record):
     role: str
     content: str | list[msgspec.Raw] | None = None
     name: str | None = None
@@ -99,7 +104,7 @@ class Function(msgspec.Struct):
 class CustomTool(msgspec.Struct):
     name: str
     description: str | None = None
-    format: object = None
+    format: dict[str, object] | None = None
 
 
 class Tool(msgspec.Struct):
@@ -134,8 +139,9 @@ class StreamOptions(msgspec.Struct):
     include_usage: bool | None = None
 
 
-class JSONSchema(msgspec.Struct):
+class JSONSchema(Record):
     name: str | None = None
+    description: str | None = None
     schema: dict[str, object] | None = None
     strict: bool | None = None
 
@@ -145,7 +151,7 @@ class ResponseFormat(msgspec.Struct):
     json_schema: JSONSchema | None = None
 
 
-class Thinking(msgspec.Struct):
+class Thinking(Record):
     """Claude's spelling and GLM's, which has ``clear_thinking`` and needs no ``type``."""
 
     type: str | None = None

@@ -3,6 +3,9 @@
 One grammar, whichever provider answers: ``role`` in the first delta and only there; one
 ``id``, ``created`` and ``model``; ``finish_reason`` in every choice, null until the end;
 usage in a chunk of its own and only for a client that asked; ``[DONE]`` last.
+
+A call of a tool that the client offered as one of free text is told as such (``type: custom``),
+whoever answers: its input, which elsewhere is the one string of an object, comes in one piece.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ from ...events import (
     ToolUseBlock,
 )
 from ...jsontext import encode, escape_line_ends, json_string
+from .. import free_text
 from ..writer import EventWriter
 from .errors import error_object
 from .usage import render_usage
@@ -53,7 +57,9 @@ class OpenAIWriter(EventWriter):
         super().__init__(chat, id)
         self._created = created
         self._calls = -1
-        self._in_call = False
+        self._in_call = self._signable = False
+        self._custom = frozenset(tool.name for tool in chat.tools if tool.free_text)
+        self._free_text: list[str] | None = None  # the input of the open call of such a tool, so far
         self._has_input = False
         self._signature = ""
         self._head = b""
@@ -91,6 +97,7 @@ class OpenAIWriter(EventWriter):
     def _start_block(self, event: BlockStarted) -> bytes:
         if event.type != "tool_use":
             self._signature = ""
+            self._signable = event.type == "thinking"
             return b""
         self._calls += 1
         self._in_call, self._has_input = True, False
@@ -100,13 +107,14 @@ class OpenAIWriter(EventWriter):
             signature = b',"extra_content":{"google":{"thought_signature":%b}}' % json_string(self._signature)
             self._signature = ""
         choice = self._head + b'{"index":0,"delta":{"tool_calls":[{"index":%d,' % self._calls
-        self._json = choice + b'"function":{"arguments":'
-        return (
-            choice
-            + b'"id":%b,"type":"function","function":{"name":%b,"arguments":""}%b}]}'
-            % (json_string(event.id), json_string(event.name), signature)
-            + self._tail
-        )
+        if event.name in self._custom:
+            self._free_text = []
+            self._json = choice + b'"custom":{"input":'
+            called = b'"type":"custom","custom":{"name":%b,"input":""}' % json_string(event.name)
+        else:
+            self._json = choice + b'"function":{"arguments":'
+            called = b'"type":"function","function":{"name":%b,"arguments":""}' % json_string(event.name)
+        return choice + b'"id":%b,%b%b}]}' % (json_string(event.id), called, signature) + self._tail
 
     def _write_text(self, event: TextDelta) -> bytes:
         text = json_string(event.text)
@@ -121,19 +129,29 @@ class OpenAIWriter(EventWriter):
     def _write_input(self, event: InputDelta) -> bytes:
         if not event.json:
             return b""
+        if self._free_text is not None:
+            self._free_text.append(event.json)
+            return b""
         self._has_input = True
-        text = json_string(event.json)
+        return self._input(event.json)
+
+    def _input(self, piece: str) -> bytes:
+        text = json_string(piece)
         self.size += len(text) - 2
         return self._json + text + b"}}]}" + self._tail
 
     def _write_signature(self, event: SignatureDelta) -> bytes:
-        self._signature = event.signature
+        if self._signable:
+            self._signature = event.signature
         return b""
 
     def _end_block(self, event: BlockEnded) -> bytes:
         if not self._in_call:
             return b""
         self._in_call = False
+        if self._free_text is not None:
+            pieces, self._free_text = self._free_text, None
+            return self._input(free_text.text_of("".join(pieces)))
         # Clients parse the arguments: "" breaks them.
         return b"" if self._has_input else self._write_input(InputDelta("{}"))
 
@@ -151,6 +169,7 @@ def render_reply(reply: ChatReply, chat: ChatRequest, id: str, created: int) -> 
     text: list[str] = []
     thinking: list[str] = []
     calls: list[dict[str, object]] = []
+    custom = {tool.name for tool in chat.tools if tool.free_text}
     signature = ""
     for block in reply.content:
         match block:
@@ -161,11 +180,13 @@ def render_reply(reply: ChatReply, chat: ChatRequest, id: str, created: int) -> 
                 thinking.append(block.thinking)
                 signature = block.signature or ""
             case ToolUseBlock():
-                call: dict[str, object] = {
-                    "id": block.id,
-                    "type": "function",
-                    "function": {"name": block.name, "arguments": block.input},
-                }
+                call: dict[str, object] = {"id": block.id}
+                if block.name in custom:
+                    call["type"] = "custom"
+                    call["custom"] = {"name": block.name, "input": free_text.text_of(block.input)}
+                else:
+                    call["type"] = "function"
+                    call["function"] = {"name": block.name, "arguments": block.input}
                 if signature:
                     call["extra_content"] = {"google": {"thought_signature": signature}}
                     signature = ""

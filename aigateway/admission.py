@@ -1,0 +1,124 @@
+"""Who may come in, by a request's head alone: Host, path, method, key.
+
+The routes are the web's; here they are only looked up, so that a request to nowhere, or
+without a key, is refused before its body is read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from urllib.parse import parse_qs
+
+from werkzeug.routing import Map
+
+from .channel import GatewayRequest
+from .config import Config
+from .errors import (
+    HostNotAllowed,
+    MalformedRequest,
+    MethodNotAllowed,
+    Unauthorized,
+    UnknownPath,
+)
+
+PUBLIC = {(b"GET", b"/health"), (b"HEAD", b"/health"), (b"HEAD", b"/")}
+"""Methods and paths that need no key; every other one does, once there are keys."""
+
+
+class Admission:
+    """Looks at heads. ``routes`` is the map of the paths that there are."""
+
+    def __init__(self, config: Config, routes: Map) -> None:
+        self._keys = {key.digest: key for key in config.keys}
+        self._hosts = frozenset(host.lower() for host in config.hosts)
+        self._paths: dict[bytes, frozenset[bytes]] = {}
+        self._prefixes: dict[bytes, frozenset[bytes]] = {}  # of the paths that end in a name
+        self._shown: set[str] = set()
+        found: dict[str, set[bytes]] = {}
+        for rule in routes.iter_rules():
+            methods = {method.encode() for method in rule.methods or ()} - {b"OPTIONS"}
+            found.setdefault(rule.rule, set()).update(methods)
+        for path, allowed in found.items():
+            prefix, has_name, _ = path.partition("<")
+            self._shown.add(f"{prefix}..." if has_name else path)
+            (self._prefixes if has_name else self._paths)[prefix.encode()] = frozenset(allowed)
+
+    def screen(self, request: GatewayRequest, method: bytes, target: bytes) -> None:
+        """Look at a request's head, before its body. Raises the `GatewayError` that refuses it."""
+        self._check_host(request)
+        path = target.partition(b"?")[0]
+        methods = self._methods(path)
+        if methods is None:
+            self._authenticate(request, target)  # who has no key learns nothing of the paths
+            raise UnknownPath(self.no_path(path))
+        if (method, path) not in PUBLIC:
+            self._authenticate(request, target)
+        if method not in methods:
+            allowed = tuple(sorted(name.decode() for name in methods))
+            raise MethodNotAllowed(
+                f"{_shown(method)} is not for {_shown(path)}; use {' or '.join(allowed)}", allowed
+            )
+
+    def no_path(self, path: bytes) -> str:
+        """What to say of a path that is none."""
+        return f"no such path: {_shown(path)}; there are {', '.join(sorted(self._shown))}"
+
+    def _methods(self, path: bytes) -> frozenset[bytes] | None:
+        if (methods := self._paths.get(path)) is not None:
+            return methods
+        for prefix, methods in self._prefixes.items():
+            if path.startswith(prefix) and len(path) > len(prefix):
+                return methods
+        return None
+
+    def _check_host(self, request: GatewayRequest) -> None:
+        """Exactly one Host, and one that this gateway goes by: a page in a browser must not
+        reach it under a name of its own (DNS rebinding)."""
+        hosts = request.requestHeaders.getRawHeaders(b"host") or []
+        if len(hosts) > 1 or (not hosts and request.channel.version == b"HTTP/1.1"):
+            raise MalformedRequest("the request needs exactly one Host header")
+        if not hosts:
+            return
+        host = hosts[0].decode("latin-1").strip().lower()
+        name, colon, port = host.rpartition(":")
+        if not colon or not port.isdecimal() or host.endswith("]"):
+            name = host
+        if not name or any(char in name for char in " /\\@,?#\t"):
+            raise MalformedRequest("the Host header is not a host")
+        if name not in self._hosts:
+            raise HostNotAllowed(
+                f"this gateway does not go by the name {name[:100]!r}; add it to `hosts` in [gateway]"
+            )
+
+    def _authenticate(self, request: GatewayRequest, target: bytes) -> None:
+        """Find the client's key and leave it on the request. Unknown and missing sound alike."""
+        if not self._keys:
+            return
+        digest = hashlib.sha256(_credential(request, target)).digest()
+        key = self._keys.get(digest)
+        if key is None or not hmac.compare_digest(key.digest, digest):
+            raise Unauthorized(
+                "a key of this gateway is needed: send it as `Authorization: Bearer`, `x-api-key`"
+                " or `x-goog-api-key`"
+            )
+        request.client_key = key
+
+
+def _credential(request: GatewayRequest, target: bytes) -> bytes:
+    """The client's key, wherever its SDK puts it. Gemini's may be in the query, ``?key=``."""
+    for name in (b"x-api-key", b"x-goog-api-key"):
+        if (credential := request.getHeader(name)) is not None:
+            return credential
+    scheme, _, token = (request.getHeader(b"authorization") or b"").partition(b" ")
+    if scheme.lower() == b"bearer":
+        return token.strip()
+    path, _, query = target.partition(b"?")
+    if b"key=" in query and path.startswith((b"/v1beta/", b"/v1/models")):
+        return parse_qs(query).get(b"key", [b""])[-1]
+    return b""
+
+
+def _shown(text: bytes) -> str:
+    """Bytes of a client's, fit for a message."""
+    return text[:200].decode("ascii", "backslashreplace")

@@ -1,0 +1,178 @@
+"""Claude in, Claude out: what the provider says goes on as it came, once it has been read.
+
+A hub loses what it does not know (citations, server tools, whatever comes next), so where both sides
+speak this dialect each event is read for its meaning and then given back byte for byte. Only one that
+breaks the grammar is mended (`mending`), and counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from ... import estimate
+from ...errors import UpstreamError, UpstreamGarbled
+from ...events import ChatReply, Event, Failed, Finished, InputDelta, TextDelta, ThinkingDelta
+from ...jsontext import encode
+from ...sse import Frame
+from ...translate import Answering, Translator
+from .. import surrogates
+from ..surrogates import BAD_JSON
+from .mending import Mender, one_line
+from .reader import ClaudeReader
+from .usage import render_usage
+from .writer import ClaudeWriter, message_id
+
+MAX_HELD = 1024 * 1024
+"""Bytes of events that say nothing, before the first that does."""
+
+
+class ClaudePassthrough(Translator):
+    """Implements `aigateway.translate.Stream`.
+
+    With ``raw`` nothing is mended; the answer is still read, for its end, its errors and its usage.
+    """
+
+    _reader: ClaudeReader
+    _writer: ClaudeWriter
+
+    def __init__(
+        self,
+        answering: Answering,
+        reader: ClaudeReader,
+        writer: ClaudeWriter,
+        parse_reply: Callable[[bytes], ChatReply],
+    ) -> None:
+        super().__init__(answering, reader, writer, parse_reply)
+        chat = answering.chat
+        self._raw = answering.raw
+        self._mender = Mender(
+            message_id("", answering.id),
+            chat.model,
+            lambda: estimate.prompt_tokens(chat),
+            renamed=bool(answering.rendered.asked_model),
+        )
+        self._held: list[bytes] = []  # frames before the first that says something
+        self._held_size = 0
+
+    def _read(self, frames: list[Frame]) -> bytes:
+        out: list[bytes] = []
+        for frame in frames:
+            events = self._reader.feed(frame)
+            step = self._reader.step
+            if events:
+                self._follow(events)
+            elif step is not None and step.type == "content_block_start" and not self.begun:
+                # A server tool says something to this client, though nothing to the hub.
+                block = step.content_block
+                self.begun = block is not None and block.type not in ("text", "thinking")
+            if self.failure is not None:
+                break
+            if step is not None:
+                out.append(self._pass(frame))
+            elif self.ended and not self._raw:  # an error after the stop reason
+                out.append(self._tail())
+            if self.ended:
+                break
+        self.mended = self._mender.mended
+        return self._release(out)
+
+    def _read_end(self) -> bytes:
+        frames = self._decoder.close()
+        out = self._read(frames) if frames else b""
+        if not self.ended:
+            self._follow(self._reader.end())
+            if self.failure is None:
+                out += self._release([] if self._raw else [self._tail()])
+                self.mended = self._mender.mended
+        return out
+
+    def _release(self, out: list[bytes]) -> bytes:
+        """``out``, and what was held back; nothing before the answer says something, so that one
+        that fails at once can be asked for elsewhere."""
+        if not self.begun:
+            self._held += out
+            self._held_size += sum(map(len, out))
+            if self._held_size > MAX_HELD:
+                self._fail(UpstreamGarbled(f"{MAX_HELD} bytes came and no answer in them"))
+            return b""
+        if self._held:
+            out, self._held = self._held + out, []
+        data = b"".join(out)
+        if data:
+            self._writer.started = True  # from now on its pings are events
+        return data
+
+    def _follow(self, events: list[Event]) -> None:
+        """Keep up with what the frames say."""
+        if self._recorder is not None:
+            self._recorder.watch(events)
+        for event in events:
+            kind = event.__class__
+            if kind is TextDelta or kind is ThinkingDelta:
+                self._writer.size += len(event.text)  # type: ignore[union-attr]
+            elif kind is InputDelta:
+                self._writer.size += len(event.json)  # type: ignore[union-attr]
+        last = events[-1]
+        if isinstance(last, Failed):
+            self._fail(last.error)
+            return
+        self.begun = True
+        if isinstance(last, Finished):
+            self.stop_reason = last.stop_reason
+            self.late_error = self._reader.late_error
+            self.ended = True
+
+    def _pass(self, frame: Frame) -> bytes:
+        """What the client gets for a frame: it as it came, mended, or nothing yet."""
+        reader, data = self._reader, self._reader.data
+        step = reader.step
+        assert step is not None
+        try:
+            if not data.isascii():
+                data.decode("utf-8")
+            if self._raw:
+                event = b"event: %b\n" % frame.event if frame.event else b""
+                return b"%bdata: %b\n\n" % (event, one_line(data))
+            if step.type == "message_stop":
+                return self._tail(data, frame.event)
+            return self._mender.mend(data, step, frame.event, typed=reader.typed)
+        except BAD_JSON as error:
+            self._fault(UpstreamGarbled(f"the provider sent an event that is none: {error}"))
+            return b""
+
+    def _tail(self, data: bytes | None = None, name: bytes = b"") -> bytes:
+        """What the grammar still wants."""
+        stop = self.stop_reason or ""
+        return self._mender.end(data, name, stop, self.usage())
+
+    def _fault(self, error: UpstreamError) -> None:
+        """What the reader had no eyes for."""
+        self.ended = False
+        self._fail(error)
+
+
+def pass_reply(body: bytes, reply: ChatReply, answering: Answering) -> bytes:
+    """A whole answer as it came; mended where it is no ``message`` by the book."""
+    try:
+        body.decode("utf-8")
+        value, body = surrogates.decode(msgspec.json.decode, body)
+    except BAD_JSON as error:
+        raise UpstreamGarbled(f"the provider's answer is not JSON: {error}") from None
+    mended: dict[str, Any] = {}
+    wanted = {"type": "message", "role": "assistant", "stop_reason": reply.stop_reason}
+    for name, word in wanted.items():
+        if not value.get(name):
+            mended[name] = word
+    if not value.get("id"):
+        mended["id"] = message_id("", answering.id)
+    if not value.get("model") or answering.rendered.asked_model:
+        mended["model"] = answering.chat.model
+    if "stop_sequence" not in value:
+        mended["stop_sequence"] = reply.stop_sequence
+    if reply.usage is None:
+        guess = estimate.usage(answering.chat, estimate.size_of(reply))
+        mended["usage"] = msgspec.Raw(render_usage(guess))
+    return encode({**value, **mended}) if mended else body
