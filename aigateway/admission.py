@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, unquote_to_bytes
 
 from werkzeug.routing import Map
 
@@ -59,6 +59,10 @@ class Admission:
             raise MethodNotAllowed(
                 f"{_shown(method)} is not for {_shown(path)}; use {' or '.join(allowed)}", allowed
             )
+        try:
+            unquote_to_bytes(path).decode()
+        except UnicodeDecodeError:
+            raise MalformedRequest("the path, its percent-encoding undone, is not UTF-8") from None
 
     def no_path(self, path: bytes) -> str:
         """What to say of a path that is none."""
@@ -115,7 +119,9 @@ def _credential(request: GatewayRequest, target: bytes) -> bytes:
         return token.strip()
     path, _, query = target.partition(b"?")
     if b"key=" in query and path.startswith((b"/v1beta/", b"/v1/models")):
-        return parse_qs(query).get(b"key", [b""])[-1]
+        # As Latin-1, which has a character for every byte: given bytes, it raises at any beyond ASCII.
+        found = parse_qs(query.decode("latin-1"), encoding="latin-1").get("key", [""])
+        return found[-1].encode("latin-1")
     return b""
 
 

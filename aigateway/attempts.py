@@ -24,6 +24,7 @@ from .config import Provider as ProviderConfig
 from .credentials import Credentials
 from .dialects.base import Rendered
 from .dialects.fields import refuse_needed
+from .dialects.spelling import told
 from .errors import (
     GatewayError,
     InternalError,
@@ -42,7 +43,7 @@ from .outcome import CLIENT_LEFT, Attempt
 from .providers import KINDS
 from .providers.base import Credential, Kind, UpstreamRequest
 from .relay import Collector, Relay, let_go
-from .report import field_report, told
+from .report import field_report
 from .routing import Router
 from .secret import Secret
 from .signatures import SignatureStore, recorded
@@ -55,7 +56,8 @@ _Prepared: TypeAlias = tuple[Rendered, UpstreamRequest]
 
 NOBODY = Credential(Secret("***"), "")
 """Stands for a credential where nothing is sent."""
-REQUEST_ID_HEADERS = ("x-request-id", "request-id", "x-cloudaicompanion-trace-id", "x-log-id")
+NO_COUNTER = (404, 405)
+REQUEST_ID_HEADERS = (b"x-request-id", b"request-id", b"x-cloudaicompanion-trace-id", b"x-log-id")
 
 
 class _Provider:
@@ -99,15 +101,18 @@ class _Try(msgspec.Struct, frozen=True):
 
 class _Job(Generic[T]):
     """What is wanted of a provider: ``prepare`` makes the request, ``answer`` what is wanted of
-    the response."""
+    the response. ``counts``: no more than the tokens of the prompt, which cost none."""
 
     def __init__(
         self,
         prepare: Callable[[Exchange, _Try, Credential], _Prepared],
         answer: Callable[[Exchange, ClientStream | None, _Try, Rendered, IResponse], Awaitable[T]],
+        *,
+        counts: bool = False,
     ) -> None:
         self.prepare = prepare
         self.answer = answer
+        self.counts = counts
 
 
 class Attempts:
@@ -154,11 +159,14 @@ class Attempts:
         chat = exchange.chat
         name, model = self._router.targets(chat.model).targets[0]
         provider = self._providers[name]
-        if provider.kind.count(provider.base_urls[0], model, NOBODY, chat) is not None:
+        kind = provider.kind.for_chat(chat)
+        if kind.count(provider.base_urls[0], model, NOBODY, chat) is not None:
+            job = _Job(self._counter, self._read_count, counts=True)
             try:
-                return await self._in_turn(exchange, None, _Job(self._counter, self._read_count))
+                return await self._in_turn(exchange, None, job)
             except UpstreamError as error:
-                if not error.retryable:
+                # Servers that speak a dialect need not have its counter.
+                if not error.retryable and error.status not in NO_COUNTER:
                     raise
         exchange.estimated = True
         return prompt_tokens(chat)
@@ -316,7 +324,8 @@ class Attempts:
                     f"{provider.name} has no place for: {names}; leave them out, or do not ask for strict",
                     param=rendered.dropped[0],
                 )
-            response = await self._send(one, call)
+            # A count comes at once, as the head of a stream does: the same limit applies.
+            response = await self._send(one, call, streamed=one.streamed or job.counts)
             status = response.code
             await self._check(exchange, one, response)
             result = await job.answer(exchange, client, one, rendered, response)
@@ -325,14 +334,17 @@ class Attempts:
         except CancelledError:
             failed = CLIENT_LEFT if exchange.cause is None else exchange.cause.kind
             # A provider that was asked has begun to count, and may not have told yet.
-            exchange.usage = exchange.usage or estimated_usage(chat, 0)
+            if not job.counts:
+                exchange.usage = exchange.usage or estimated_usage(chat, 0)
             raise
         except UpstreamError as error:
             if isinstance(error, UpstreamUnauthorized) and credential is not None:
                 error.refused = credential.token
             failed = error.kind
             error.provider_request_id = exchange.provider_request_id
-            self._note(one, error)
+            # Counters have limits of their own: https://docs.anthropic.com/en/api/rate-limits
+            if not (job.counts and isinstance(error, UpstreamBusy)):
+                self._note(one, error)
             raise
         except GatewayError as error:
             failed = error.kind
@@ -377,17 +389,17 @@ class Attempts:
         refuse_needed(chat, rendered, one.provider.name)
         return rendered
 
-    def _send(self, one: _Try, call: UpstreamRequest) -> Deferred[IResponse]:
+    def _send(self, one: _Try, call: UpstreamRequest, *, streamed: bool) -> Deferred[IResponse]:
         if one.provider.headers:
             call = msgspec.structs.replace(call, headers=call.headers + one.provider.headers)
-        return self._upstream.open(call, one.timeouts, streamed=one.streamed, host=one.provider.name)
+        return self._upstream.open(call, one.timeouts, streamed=streamed, host=one.provider.name)
 
     async def _check(self, exchange: Exchange, one: _Try, response: IResponse) -> None:
         """Go on with a 200; raise what anything else means."""
         headers = response.headers
         for name in REQUEST_ID_HEADERS:
             if found := headers.getRawHeaders(name):
-                exchange.provider_request_id = found[0][:100]
+                exchange.provider_request_id = found[0][:100].decode("latin-1")
                 break
         exchange.simulated = headers.hasHeader(b"x-aigateway-simulated")
         coding = headers.getRawHeaders(b"content-encoding", [b"identity"])[-1]
@@ -421,6 +433,8 @@ class Attempts:
         try:
             await relay.carry(response)
         finally:
+            if not client.begun:  # what this writer has told, nobody heard: who speaks next begins anew
+                client.writer = exchange.dialect.writer(chat, exchange.id, created)
             exchange.bytes_in += relay.bytes_in
             exchange.answered_at = relay.first_byte_at
             if client.begun or stream.reported:

@@ -7,6 +7,8 @@ for an image depends on its size in pixels, which would have to be decoded.
 
 from __future__ import annotations
 
+import msgspec
+
 from .events import (
     AudioBlock,
     ChatReply,
@@ -37,7 +39,9 @@ def prompt_tokens(chat: ChatRequest) -> int:
             size += block_size
             media += block_media
     for tool in chat.tools:
-        size += len(tool.name) + len(tool.description or "") + len(str(tool.input_schema or ""))
+        size += len(tool.name) + len(tool.description or "")
+        if tool.input_schema is not None:
+            size += len(msgspec.json.encode(tool.input_schema))
     return max(size // BYTES_PER_TOKEN + media * MEDIA_TOKENS + len(chat.messages) * MESSAGE_TOKENS, 1)
 
 

@@ -14,14 +14,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping
-from itertools import islice
+from itertools import islice, pairwise
 from typing import TypeAlias
 
 import msgspec
 
 from .dialects.base import Rendered
-from .dialects.fields import given
 from .dialects.gemini.shapes import camel
+from .dialects.spelling import told
 from .events import ChatRequest
 
 MAX_FIELDS = 500
@@ -65,57 +65,14 @@ _SCHEMAS = frozenset(
     )
 )
 OPAQUE: Mapping[str, frozenset[str]] = {
-    "claude": _SCHEMAS,
+    "claude": _SCHEMAS | {"input"},
     "openai": _SCHEMAS | {"logit_bias", "metadata"},
-    "responses": _SCHEMAS | {"client_metadata", "headers", "metadata", "variables"},
-    "gemini": _SCHEMAS | {"labels", "partMetadata"},
+    "responses": _SCHEMAS | {"attributes", "client_metadata", "env", "headers", "metadata", "variables"},
+    "gemini": _SCHEMAS | {"customConfigs", "headers", "labels", "partMetadata"},
 }
 
-# A renderer speaks of the hub's blocks and fields: what a client of each dialect calls them. Of
-# several fields that a client may have meant, the one that it sent.
-_FIELDS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
-    "openai": {
-        "max_tokens": ("max_completion_tokens",),
-        "thinking": ("thinking", "messages.reasoning_content", "tool_calls.extra_content"),
-        "tool_choice": ("tool_choice", "function_call"),
-        "user": ("user", "safety_identifier", "prompt_cache_key"),
-    },
-    "responses": {"user": ("user", "safety_identifier", "prompt_cache_key")},
-    "gemini": {
-        "generationConfig.responseSchema": (
-            "generationConfig.responseJsonSchema",
-            "generationConfig.responseSchema",
-            "generationConfig.responseMimeType",
-        ),
-        "thinking": ("contents.parts.thought", "contents.parts.thoughtSignature"),
-    },
-}
-_BLOCKS: Mapping[str, Mapping[str, str]] = {
-    "openai": {
-        "document": "file",
-        "image": "image_url",
-        "tool_result": "messages.tool",
-        "tool_use": "tool_calls",
-    },
-    "responses": {
-        "document": "input_file",
-        "image": "input_image",
-        "messages": "input",
-        "redacted_thinking": "input.reasoning",
-        "thinking": "input.reasoning",
-        "tool_result": "function_call_output",
-        "tool_use": "function_call",
-    },
-    "gemini": {
-        "document": "inlineData",
-        "image": "inlineData",
-        "input_audio": "inlineData",
-        "messages": "contents",
-        "redacted_thinking": "contents.parts.thought",
-        "tool_result": "functionResponse",
-        "tool_use": "functionCall",
-    },
-}
+# Claude has one name for both.
+_FIELD_AND_BLOCK = ("thinking",)
 
 _TAG = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 _WORD = re.compile(r"\[(-?[0-9]+)(:?)\]|([^.\[\]]+)")
@@ -131,31 +88,6 @@ class Leaf(msgspec.Struct, frozen=True):
     path: str
     steps: tuple[Step, ...]
     value: object
-
-
-def told(chat: ChatRequest, rendered: Rendered) -> Rendered:
-    """``rendered``, its names of fields as the client spells them."""
-    if not rendered.dropped and not rendered.emulated:
-        return rendered
-    fields = _FIELDS.get(chat.dialect, {})
-    blocks = _BLOCKS.get(chat.dialect, {})
-    top = given(chat.raw)
-
-    def sent(name: str) -> bool:
-        outer, _, word = name.rpartition(".")
-        return f'"{word}"'.encode() in chat.raw if outer else name in top
-
-    def spelled(name: str) -> str:
-        if name in fields:
-            return next((one for one in fields[name] if sent(one)), name)
-        word, bracket, rest = name.partition("[")
-        return name if word in top else blocks.get(word, word) + bracket + rest
-
-    return msgspec.structs.replace(
-        rendered,
-        dropped=tuple(dict.fromkeys(map(spelled, rendered.dropped))),
-        emulated=tuple(dict.fromkeys(map(spelled, rendered.emulated))),
-    )
 
 
 def field_report(chat: ChatRequest, rendered: Rendered) -> dict[str, str]:
@@ -197,7 +129,8 @@ def upstream(body: bytes) -> dict[str, object]:
 
 def leaves(body: Mapping[str, object], dialect: str) -> Iterator[Leaf]:
     """Every value in a body, each object's tag and what schemas hold aside."""
-    return _fields(body, "", (), "", TAGS.get(dialect, ()), OPAQUE.get(dialect, _SCHEMAS))
+    if body:
+        yield from _fields(body, "", (), "", TAGS.get(dialect, ()), OPAQUE.get(dialect, _SCHEMAS))
 
 
 def _fields(
@@ -261,47 +194,46 @@ class Named:
     """
 
     def __init__(self, names: Collection[str], top: Collection[str], found: list[Leaf]) -> None:
-        self._by_end: dict[Step, list[tuple[Step, ...]]] = {}
+        self._by_key: dict[object, list[tuple[Step, ...]]] = {}
         self._at_top: set[tuple[Step, ...]] = set()
-        self._doubtful: set[Step] = set()
+        self._doubtful = False
         self.strays: list[str] = []
-        by_word: dict[Step, list[Leaf]] = {}
+        by_key: dict[object, list[Leaf]] = {}
         for leaf in found:
-            for word in {step for step in leaf.steps if isinstance(step, str)}:
-                by_word.setdefault(word, []).append(leaf)
+            for key in set(_keys(leaf.steps)):
+                by_key.setdefault(key, []).append(leaf)
         for name in islice(names, MAX_FIELDS):
             # A field at the top may be named anything.
             parts = (name[:_LONGEST_NAME],) if name in top else _parts(name)
             if parts and parts[0] in top:
                 self._at_top.add(parts)
-            if not self._add(parts, by_word):
+            if not self._add(parts, by_key):
                 # Not from the top, then; or its last word is no field's (``inlineData.video``).
                 self._at_top.discard(parts)
                 shorter = parts[:-1]
                 too_short = not shorter or (len(shorter) == 1 and shorter[0] in top)
-                if not self._add(parts, by_word) and (too_short or not self._add(shorter, by_word)):
+                if not self._add(parts, by_key) and (too_short or not self._add(shorter, by_key)):
                     self.strays.append(name[:_LONGEST_NAME])
 
-    def _add(self, parts: tuple[Step, ...], by_word: Mapping[Step, list[Leaf]]) -> bool:
+    def _add(self, parts: tuple[Step, ...], by_key: Mapping[object, list[Leaf]]) -> bool:
         """Note a name, if it is that of any value."""
-        end = next((part for part in reversed(parts) if isinstance(part, str)), "")
-        meant = by_word.get(end, ())
+        key = _key(parts)
+        meant = by_key.get(key, ())
         if not any(self._fits(parts, leaf.steps) for leaf in meant):
             return False
-        if len(parts) == 1 and parts in self._at_top and any(leaf.steps[0] != end for leaf in meant):
-            # A field and a block have one name: Claude's ``thinking``.
+        if parts == _FIELD_AND_BLOCK and any(leaf.steps[0] != key for leaf in meant):
             self._at_top.discard(parts)
-            self._doubtful.add(end)
-        self._by_end.setdefault(end, []).append(parts)
+            self._doubtful = True
+        self._by_key.setdefault(key, []).append(parts)
         return True
 
     def cover(self, leaf: Leaf, kept: bool = False) -> bool:
-        """Whether one of the names means ``leaf``, or what it is in; a name that may mean something
-        else does not mean what was ``kept``."""
-        if kept and leaf.steps[0] in self._doubtful:
+        """Whether one of the names means ``leaf``, or what it is in; one that may mean something else
+        does not mean what was ``kept``."""
+        if kept and self._doubtful and leaf.steps[0] == _FIELD_AND_BLOCK[0]:
             return False
         return any(
-            self._fits(parts, leaf.steps) for step in leaf.steps for parts in self._by_end.get(step, ())
+            self._fits(parts, leaf.steps) for key in _keys(leaf.steps) for parts in self._by_key.get(key, ())
         )
 
     def _fits(self, parts: tuple[Step, ...], steps: tuple[Step, ...]) -> bool:
@@ -317,6 +249,23 @@ class Named:
                 return False
             at += 1
         return True
+
+
+def _key(parts: tuple[Step, ...]) -> object:
+    """What a value must have for a name to mean it: the item of a list, else the name's last word."""
+    for word, place in pairwise(parts):
+        if isinstance(place, tuple) and place[1] and place[0] >= 0:
+            return word, place[0]
+    return next((part for part in reversed(parts) if isinstance(part, str)), "")
+
+
+def _keys(steps: tuple[Step, ...]) -> Iterator[object]:
+    """Every key of a value."""
+    for step, following in pairwise((*steps, "")):
+        if isinstance(step, str):
+            yield step
+            if isinstance(following, tuple):
+                yield step, following[0]
 
 
 def _parts(name: str) -> tuple[Step, ...]:

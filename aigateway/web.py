@@ -6,7 +6,7 @@ client's HTTP request becomes an exchange, and the exchange's end an outcome.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -28,7 +28,7 @@ from .dialects import CLAUDE, DIALECTS, GEMINI, OPENAI, RESPONSES
 from .dialects.base import ClientDialect, ErrorAnswer
 from .dialects.claude import is_claude_body
 from .dialects.claude import parse_request as parse_claude
-from .dialects.fields import given
+from .dialects.fields import check, given
 from .dialects.gemini import parse_count_request
 from .dialects.gemini import parse_request as parse_gemini
 from .errors import (
@@ -110,7 +110,7 @@ class Gateway:
     async def count_claude_tokens(self, request: GatewayRequest) -> None:
         """Anthropic's counter: the same body, without ``max_tokens``."""
         parse = partial(parse_claude, max_tokens_default=1)
-        await self._converse(request, CLAUDE, parse, partial(self._count, "input_tokens"))
+        await self._converse(request, CLAUDE, parse, count="input_tokens")
 
     @app.route("/v1/chat/completions", methods=["POST"])
     async def chat_completions(self, request: GatewayRequest) -> None:
@@ -142,11 +142,11 @@ class Gateway:
                 await self._converse(request, GEMINI, parse)
             case "countTokens":
                 parse = partial(parse_count_request, model=model)
-                await self._converse(request, GEMINI, parse, partial(self._count, "totalTokens"))
+                await self._converse(request, GEMINI, parse, count="totalTokens")
             case _:
                 methods = "generateContent, streamGenerateContent, countTokens"
                 problem = f"a model has no method {method[:80]!r}; there are {methods}"
-                self._send_error(request, UnknownPath(problem))
+                self._refuse(request, UnknownPath(problem))
 
     @app.route("/v1/models", methods=["GET"])
     @app.route("/openai/v1/models", methods=["GET"])
@@ -219,7 +219,7 @@ class Gateway:
     @app.handle_errors(HTTPException)  # type: ignore[arg-type]
     def unrouted(self, request: GatewayRequest, failure: Failure) -> None:
         """No such path or method, which `_screen` had not seen."""
-        self._send_error(request, UnknownPath(self._admission.no_path(request.path)))
+        self._refuse(request, UnknownPath(self._admission.no_path(request.path)))
 
     # ------------------------------------------------------------ conversations
 
@@ -228,11 +228,14 @@ class Gateway:
         request: GatewayRequest,
         dialect: ClientDialect,
         parse: Callable[[bytes], ChatRequest],
-        answer: Callable[[GatewayRequest, Exchange], Awaitable[None]] | None = None,
+        count: str = "",
     ) -> None:
-        """One exchange from its body to its outcome. ``answer`` stands in for the model's own."""
+        """One exchange from its body to its outcome. ``count``: the name under which the tokens of
+        the prompt are told, where these are all that is asked for."""
         key = key_of(request)
         exchange = Exchange(dialect, key.name if key else None, self._clock.seconds(), self._wall())
+        if count:
+            exchange.operation = "count_tokens"
         counted = False
         error: GatewayError | None = None
         left = False
@@ -240,6 +243,8 @@ class Gateway:
             chat = self._read(request, parse)
             if chat.dialect != dialect.name:
                 chat = msgspec.structs.replace(chat, answer=dialect.name)
+            if count and chat.stream:  # its body may be that of the conversation
+                chat = msgspec.structs.replace(chat, stream=False)
             exchange.chat = chat
             exchange.strict = self._config.strict or _says_true(request.getHeader(b"x-aigateway-strict"))
             self._stats.stats.begin(dialect.name, chat.stream)
@@ -249,8 +254,8 @@ class Gateway:
             if not self._router.allowed(key, chat.model):
                 raise Forbidden(f"this key may not use model {chat.model!r}", param="model")
             self._router.targets(chat.model)
-            if answer is not None:
-                await answer(request, exchange)
+            if count:
+                await self._count(request, exchange, count)
             elif chat.stream:
                 await self._stream(request, exchange)
                 error = exchange.cause
@@ -284,10 +289,8 @@ class Gateway:
         if not chat.stream and chat.dialect != "gemini" and _asks_to_stream(request, raw):
             chat = msgspec.structs.replace(chat, stream=True)
         if chat.dialect == "claude":
-            headers = [(name, request.getHeader(name)) for name in CLIENT_HEADERS]
-            chat = msgspec.structs.replace(
-                chat, headers=tuple((name, value) for name, value in headers if value is not None)
-            )
+            headers = tuple((name, value) for name in CLIENT_HEADERS for value in _sent(request, name))
+            chat = msgspec.structs.replace(chat, headers=headers)
         return chat
 
     def _parse_either(self, raw: bytes) -> ChatRequest:
@@ -298,6 +301,7 @@ class Gateway:
     def _parse_any(self, request: GatewayRequest, raw: bytes) -> ChatRequest:
         """A body for ``/v1/explain``: in the dialect that the header names, else the one that it
         looks like. Gemini's has no model in it, so that may be in the query or beside it."""
+        check(raw)
         top = given(raw)
         dialect = said_dialect(request)
         if dialect is None and "contents" in top:
@@ -308,8 +312,6 @@ class Gateway:
             dialect = CLAUDE
         if dialect is GEMINI:
             model = (request.args or {}).get(b"model", [b""])[-1].decode("utf-8", "replace")
-            if not model and "model" in top:
-                model = msgspec.json.decode(top["model"], type=str, strict=False)
             return parse_gemini(raw, model=model)
         if dialect is CLAUDE:
             return parse_claude(raw, max_tokens_default=self._config.max_tokens)
@@ -346,6 +348,10 @@ class Gateway:
         body = exchange.body
         if body is None:
             body = exchange.dialect.render_reply(reply, exchange.chat, exchange.id, int(self._wall()))
+        self._send_answer(request, exchange, body)
+
+    def _send_answer(self, request: GatewayRequest, exchange: Exchange, body: bytes) -> None:
+        """Send what was asked for, whole."""
         for name, value in exchange.headers():
             request.responseHeaders.setRawHeaders(name, [value])
         exchange.first_byte_at = self._clock.seconds()
@@ -353,14 +359,10 @@ class Gateway:
         exchange.chunks = 1
         self._send_body(request, body)
 
-    async def _count(self, name: str, request: GatewayRequest, exchange: Exchange) -> None:
+    async def _count(self, request: GatewayRequest, exchange: Exchange, name: str) -> None:
         """The tokens of the prompt, under ``name``."""
-        exchange.operation = "count_tokens"
         tokens = await self._executor.count(exchange)
-        for header, value in exchange.headers():
-            request.responseHeaders.setRawHeaders(header, [value])
-        exchange.first_byte_at = self._clock.seconds()
-        self._send_json(request, {name: tokens})
+        self._send_answer(request, exchange, msgspec.json.encode({name: tokens}))
 
     # ------------------------------------------------------------------ models
 
@@ -407,6 +409,12 @@ class Gateway:
                 request.responseHeaders.setRawHeaders(name, [value])
         send_error(request, answer)
 
+    def _refuse(self, request: GatewayRequest, error: GatewayError) -> None:
+        """Answer an error where no route could tell what was asked; it counts as a request."""
+        answer = self._render_error(error, request)
+        send_error(request, answer)
+        self._refused(error, answer)
+
     def _render_error(
         self, error: GatewayError, request: GatewayRequest | None, target: bytes | None = None
     ) -> ErrorAnswer:
@@ -416,7 +424,7 @@ class Gateway:
         return _with_id(dialect, error, Exchange(dialect, None, 0.0, 0.0).id)
 
     def _refused(self, error: GatewayError, answer: ErrorAnswer) -> None:
-        """A request was refused before its body: it counts, too."""
+        """A request was refused by its head alone: it counts, too."""
         headers = dict(answer.headers)
         exchange = Exchange(DIALECTS[answer.dialect], None, self._clock.seconds(), self._wall())
         exchange.id = headers["x-aigateway-request-id"]  # the one that the client was told
@@ -428,6 +436,14 @@ def _with_id(dialect: ClientDialect, error: GatewayError, id: str) -> ErrorAnswe
     answer = dialect.render_error(error, id)
     ids = (("x-aigateway-request-id", id), (dialect.request_id_header, id))
     return ErrorAnswer(answer.status, answer.headers + ids, answer.body, dialect.name)
+
+
+def _sent(request: GatewayRequest, name: str) -> list[str]:
+    """The values of a header, as often as it was sent."""
+    try:
+        return [value.decode() for value in request.requestHeaders.getRawHeaders(name.encode(), [])]
+    except UnicodeDecodeError:
+        raise MalformedRequest(f"the header {name} is not UTF-8") from None
 
 
 def _asks_to_stream(request: GatewayRequest, raw: bytes) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from aigateway.check import check
+
 from .fakes import (
     DONE,
     STOP,
@@ -374,3 +376,46 @@ class ErrorTests(GatewayTestCase):
         self.assertEqual(answer.headers["content-type"], "application/json")
         self.assertEqual(int(answer.headers["content-length"]), len(answer.body))
         self.assertEqual(self.outcome().bytes_out, len(answer.body))
+
+
+class UnheardTests(GatewayTestCase):
+    """A provider that fails in the read in which it begins: its first words are not passed on."""
+
+    failing = (chunk("x"), b"data: %b\n\n" % error("boom", "server_error"))
+
+    def waiting(self, path: str, body: object, *accounts: str) -> tuple[Client, Asked]:
+        """A client that was kept alive, and its provider."""
+        self.start(config(provider(accounts=accounts)))
+        client, asked = self.streaming(body, path=path)
+        self.advance(15)
+        asked.head()
+        return client, asked
+
+    def assert_failed(self, dialect: str, path: str, body: object) -> None:
+        client, asked = self.waiting(path, body, "one")
+        self.tell(asked, *self.failing)
+        answer = client.answer()
+        self.assertEqual((answer.status, answer.whole), (200, False))
+        told = check(dialect, answer.body, whole=False)
+        self.assertEqual((told.text, told.error is None), ("", False), answer.body)
+
+    def test_claude(self) -> None:
+        """The error is the first event of a Claude stream."""
+        self.assert_failed("claude", "/v1/messages", chat(max_tokens=9))
+
+    def test_responses(self) -> None:
+        """A response that has failed was created first, and its events are numbered from 0."""
+        body = {"model": "gpt-4", "input": "hi", "stream": True}
+        self.assert_failed("responses", "/v1/responses", body)
+
+    def test_gemini_array(self) -> None:
+        """The array of a Gemini stream has a beginning, too."""
+        body = {"contents": [{"role": "user", "parts": [{"text": "hi"}]}]}
+        self.assert_failed("gemini", "/v1beta/models/gpt-4:streamGenerateContent", body)
+
+    def test_the_wait_for_the_next(self) -> None:
+        """For a Claude client nothing has begun: it goes on getting comments, and no pings."""
+        client, asked = self.waiting("/v1/messages", chat(max_tokens=9), "one", "two")
+        self.tell(asked, *self.failing)
+        self.advance(15)
+        self.assertEqual(client.answer().body, COMMENT * 2)

@@ -1,7 +1,7 @@
 """Each provider's errors, told to each dialect's clients: before the first byte, and in a stream.
 
-What an error means stands once, in `MEANINGS`: what each dialect says for it, and what its official
-SDK then raises. `RECORDED` says what each recorded error means; the SDKs are asked what they raise.
+`MEANINGS` is what each dialect says for what an error means, `RAISED` what its official SDK raises then;
+`RECORDED` says what each recorded error means. The SDKs are asked, without sockets.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import unittest
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import anthropic
@@ -37,83 +36,60 @@ OWN = {"anthropic": "claude", "openai": "openai", "compat": "openai", "gemini": 
 OUR_ACCOUNT = "our account"
 
 
-class Meaning(NamedTuple):
-    """How an error is told, as far as it does not depend on the single one: status and type; status,
-    type and code (``*`` is the provider's own); status and Google's word. And what is raised."""
-
-    claude: str
-    openai: str
-    gemini: str
-    anthropic_raises: type[Exception]
-    openai_raises: type[Exception]
-    google_raises: type[Exception]
-
-    def told(self, dialect: str) -> str:
-        return {"claude": self.claude, "gemini": self.gemini}.get(dialect, self.openai)
-
-    def raises(self, dialect: str) -> type[Exception]:
-        return {"claude": self.anthropic_raises, "gemini": self.google_raises}.get(
-            dialect, self.openai_raises
-        )
-
-
+# What an error means: how a claude client is told (status and type), an openai or responses one (status,
+# type and code; * is the provider's own), and a gemini one (status and Google's word for it).
 MEANINGS = {
-    "wrong": Meaning(
-        *("400 invalid_request_error", "400 invalid_request_error *", "400 INVALID_ARGUMENT"),
-        *(anthropic.BadRequestError, openai.BadRequestError, ClientError),
-    ),
-    "too long": Meaning(
+    "wrong": ("400 invalid_request_error", "400 invalid_request_error *", "400 INVALID_ARGUMENT"),
+    "too long": (
         "400 invalid_request_error",
         "400 invalid_request_error context_length_exceeded",
         "400 INVALID_ARGUMENT",
-        *(anthropic.BadRequestError, openai.BadRequestError, ClientError),
     ),
-    "unsafe": Meaning(
-        *("400 invalid_request_error", "400 invalid_request_error content_filter", "400 INVALID_ARGUMENT"),
-        *(anthropic.BadRequestError, openai.BadRequestError, ClientError),
+    "unsafe": (
+        "400 invalid_request_error",
+        "400 invalid_request_error content_filter",
+        "400 INVALID_ARGUMENT",
     ),
-    "no such model": Meaning(
-        *("404 not_found_error", "404 invalid_request_error model_not_found", "404 NOT_FOUND"),
-        *(anthropic.NotFoundError, openai.NotFoundError, ClientError),
+    "no such model": ("404 not_found_error", "404 invalid_request_error model_not_found", "404 NOT_FOUND"),
+    "conflict": ("409 conflict_error", "409 invalid_request_error *", "409 ABORTED"),
+    "too large": ("413 request_too_large", "413 invalid_request_error *", "413 INVALID_ARGUMENT"),
+    "too fast": (
+        "429 rate_limit_error",
+        "429 rate_limit_exceeded rate_limit_exceeded",
+        "429 RESOURCE_EXHAUSTED",
     ),
-    "conflict": Meaning(
-        *("409 conflict_error", "409 invalid_request_error *", "409 ABORTED"),
-        *(anthropic.ConflictError, openai.ConflictError, ClientError),
+    "used up": (
+        "429 rate_limit_error",
+        "429 insufficient_quota insufficient_quota",
+        "429 RESOURCE_EXHAUSTED",
     ),
-    "too large": Meaning(
-        *("413 request_too_large", "413 invalid_request_error *", "413 INVALID_ARGUMENT"),
-        *(anthropic.RequestTooLargeError, openai.APIStatusError, ClientError),
+    "no money": (
+        "402 billing_error",
+        "429 insufficient_quota insufficient_quota",
+        "429 RESOURCE_EXHAUSTED",
     ),
-    "too fast": Meaning(
-        *("429 rate_limit_error", "429 rate_limit_exceeded rate_limit_exceeded", "429 RESOURCE_EXHAUSTED"),
-        *(anthropic.RateLimitError, openai.RateLimitError, ClientError),
-    ),
-    "used up": Meaning(
-        *("429 rate_limit_error", "429 insufficient_quota insufficient_quota", "429 RESOURCE_EXHAUSTED"),
-        *(anthropic.RateLimitError, openai.RateLimitError, ClientError),
-    ),
-    "no money": Meaning(
-        *("402 billing_error", "429 insufficient_quota insufficient_quota", "429 RESOURCE_EXHAUSTED"),
-        *(anthropic.PaymentRequiredError, openai.RateLimitError, ClientError),
-    ),
-    "overloaded": Meaning(
-        *("529 overloaded_error", "503 server_error *", "503 UNAVAILABLE"),
-        *(anthropic.OverloadedError, openai.InternalServerError, ServerError),
-    ),
-    "failed": Meaning(
-        *("502 api_error", "502 server_error *", "500 INTERNAL"),
-        *(anthropic.InternalServerError, openai.InternalServerError, ServerError),
-    ),
-    "timed out": Meaning(
-        *("504 timeout_error", "504 timeout timeout", "504 DEADLINE_EXCEEDED"),
-        *(anthropic.GatewayTimeoutError, openai.InternalServerError, ServerError),
-    ),
-    # The client's key is fine, so no 401 and no 403.
-    OUR_ACCOUNT: Meaning(
-        *("502 api_error", "502 server_error *", "502 INTERNAL"),
-        *(anthropic.InternalServerError, openai.InternalServerError, ServerError),
-    ),
+    "overloaded": ("529 overloaded_error", "503 server_error *", "503 UNAVAILABLE"),
+    "failed": ("502 api_error", "502 server_error *", "500 INTERNAL"),
+    "timed out": ("504 timeout_error", "504 timeout timeout", "504 DEADLINE_EXCEEDED"),
+    OUR_ACCOUNT: ("502 api_error", "502 server_error *", "502 INTERNAL"),  # the client's key is fine
 }
+# What the SDKs raise for it: Anthropic's, OpenAI's, Google's.
+RAISED: dict[str, tuple[type[Exception], type[Exception], type[Exception]]] = {
+    "wrong": (anthropic.BadRequestError, openai.BadRequestError, ClientError),
+    "too long": (anthropic.BadRequestError, openai.BadRequestError, ClientError),
+    "unsafe": (anthropic.BadRequestError, openai.BadRequestError, ClientError),
+    "no such model": (anthropic.NotFoundError, openai.NotFoundError, ClientError),
+    "conflict": (anthropic.ConflictError, openai.ConflictError, ClientError),
+    "too large": (anthropic.RequestTooLargeError, openai.APIStatusError, ClientError),
+    "too fast": (anthropic.RateLimitError, openai.RateLimitError, ClientError),
+    "used up": (anthropic.RateLimitError, openai.RateLimitError, ClientError),
+    "no money": (anthropic.PaymentRequiredError, openai.RateLimitError, ClientError),
+    "overloaded": (anthropic.OverloadedError, openai.InternalServerError, ServerError),
+    "failed": (anthropic.InternalServerError, openai.InternalServerError, ServerError),
+    "timed out": (anthropic.GatewayTimeoutError, openai.InternalServerError, ServerError),
+    OUR_ACCOUNT: (anthropic.InternalServerError, openai.InternalServerError, ServerError),
+}
+COLUMN = {"claude": 0, "openai": 1, "responses": 1, "gemini": 2}
 
 
 class Means(NamedTuple):
@@ -124,6 +100,12 @@ class Means(NamedTuple):
     again: str = ""
     code: str = "None"
     headers: dict[str, str] = {}
+
+    def told(self, dialect: str) -> str:
+        return MEANINGS[self.meaning][COLUMN[dialect]].replace("*", self.code)
+
+    def raised(self, dialect: str) -> type[Exception]:
+        return RAISED[self.meaning][COLUMN[dialect]]
 
 
 RECORDED = {
@@ -230,7 +212,7 @@ def through(dialect: str, error: UpstreamError) -> Told:
 
 
 def in_words(dialect: str, answer: Told) -> str:
-    """``answer`` as `Meaning` writes it."""
+    """``answer`` as `MEANINGS` writes it."""
     error = json.loads(answer.body)["error"]
     if dialect == "gemini":
         assert error["code"] == answer.status
@@ -239,17 +221,19 @@ def in_words(dialect: str, answer: Told) -> str:
     return f"{answer.status} {error['type']}{code}"
 
 
-class Matrix(unittest.TestCase):
-    """Before the first byte: a status, headers, a body."""
-
-    def check(self, error: UpstreamError, means: Means) -> None:
-        for dialect in DIALECTS:
+class Meant(unittest.TestCase):
+    def check(self, error: UpstreamError, means: Means, *dialects: str) -> None:
+        """``error`` is told in every dialect, or in these, as ``means`` says."""
+        for dialect in dialects or DIALECTS:
             with self.subTest(dialect=dialect):
                 answer = through(dialect, error)
-                expected = MEANINGS[means.meaning].told(dialect).replace("*", means.code)
-                self.assertEqual(in_words(dialect, answer), expected)
+                self.assertEqual(in_words(dialect, answer), means.told(dialect))
                 headers = {"": {}, "never": {"x-should-retry": "false"}}
                 self.assertEqual(answer.headers, headers.get(means.again, {"retry-after": means.again}))
+
+
+class Matrix(Meant):
+    """Before the first byte: a status, headers, a body."""
 
     def test_every_one_is_here(self) -> None:
         """No recorded error is without an expectation."""
@@ -317,7 +301,9 @@ class Clients:
             api_key="k", http_options=types.HttpOptions(base_url=base, httpx_client=http)
         )
 
-    def raised(self, dialect: str, answer: Told, *, stream: bool = False, retries: int = 0) -> Exception | None:
+    def raised(
+        self, dialect: str, answer: Told, *, stream: bool = False, retries: int = 0
+    ) -> Exception | None:
         """What the SDK of ``dialect`` raises for ``answer``."""
         self.answer, self.asked = answer, 0
         try:
@@ -371,7 +357,7 @@ class Raised(unittest.TestCase):
             for dialect in DIALECTS:
                 with self.subTest(name, dialect=dialect):
                     raised = self.clients.raised(dialect, through(dialect, error))
-                    self.assertIs(type(raised), MEANINGS[means.meaning].raises(dialect))
+                    self.assertIs(type(raised), means.raised(dialect))
 
     def test_as_directly(self) -> None:
         """A provider's error is raised in its own SDK as if nobody stood between; but for a credential,
@@ -455,10 +441,11 @@ def faults() -> Iterator[tuple[str, Fault]]:
     yield "openai", Fault(gpt, said, error, Means("failed"))
     yield "azure", Fault(gpt, said, frame("openai/error-429-azure"), Means("too fast", "1"))
     yield "deepseek", Fault(gpt, said, frame("compat/deepseek-error-401"), Means(OUR_ACCOUNT))
-    yield "groq", Fault(gpt, *split("compat/groq-tool-use-failed-with-text.sse"), GROQ)  # event: error
-    yield "llama-box", Fault(gpt, *split("compat/llamabox-error-field.sse"), Means("failed"))  # error: {...}
-    said, error = split("compat/openrouter-stream-error.sse")  # beside choices
-    said = said.replace(b'"finish_reason":"length"', b'"finish_reason":null')
+    said, error = split("compat/groq-tool-use-failed-with-text.sse")
+    yield "groq", Fault(gpt, said, error, Means("wrong", code="tool_use_failed"))
+    yield "llama-box", Fault(gpt, *split("compat/llamabox-error-field.sse"), Means("failed"))
+    said, error = split("compat/openrouter-stream-error.sse")
+    said = said.replace(b'"finish_reason":"length"', b'"finish_reason":null')  # in time, not after the end
     yield "openrouter", Fault(gpt, said, error, Means("wrong", code="400"))
 
     said, error = split("glm/x-error-mid-stream.sse")
@@ -471,19 +458,172 @@ def faults() -> Iterator[tuple[str, Fault]]:
     yield "antigravity", Fault(antigravity, said, error, Means("overloaded", "1"))
     _, error = split("antigravity/x-error-sse-ineligible.sse")
     yield "antigravity, account", Fault(antigravity, said, error, Means(OUR_ACCOUNT))
-    yield "antigravity, list", Fault(antigravity, said, frame("antigravity/x-error-list"), Means("too fast", "1"))
 
     said, error = split("anthropic/x-error-mid-stream.sse")
     yield "anthropic", Fault(anthropic, said, error, Means("overloaded", "1"))
     error = b"event: error\n" + frame("anthropic/error-400-context")
     yield "anthropic, request", Fault(anthropic, said, error, Means("too long"))
 
-    said, _, _ = (FIXTURES / "responses/gpt-4o-text.sse").read_bytes().partition(DELTA)
+    said = (FIXTURES / "responses/gpt-4o-text.sse").read_bytes()
+    said = said[: said.index(b"event: response.output_text.done")]
     error = (FIXTURES / "responses/error-quota.sse").read_bytes()
-    error = error[error.index(b"event: error") :]
+    error = error[error.index(b"event: error") :]  # and the failed response after it
     yield "responses", Fault(OpenAIResponses(OpenAI()), said, error, Means("no money", "never"))
 
 
-GROQ = Means("wrong", code="tool_use_failed")
-DELTA = b"event: response.output_text.done"
-OWN_STREAMS = {"openai": "openai", "responses": "responses", "gemini": "gemini", "anthropic": "claude"}
+class Streams(Meant):
+    """A failure that a provider tells with HTTP 200, in a stream or instead of one."""
+
+    clients: Clients
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        cls.clients = Clients()
+
+    def read(self, fault: Fault, dialect: str, data: bytes) -> tuple[Stream, bytes]:
+        """The stream that ``data`` became for a client of ``dialect``, and all that the client got."""
+        chat = ask(dialect)
+        writer = DIALECTS[dialect].writer(chat, "req_1", 1700000000)
+        kept = fault.kind.dialect == dialect
+        stream = fault.kind.stream(answering(chat, kept=kept), writer)
+        got = stream.feed(data) + stream.end()
+        return stream, got if stream.failure is None or not stream.begun else got + writer.fail(
+            stream.failure
+        )
+
+    def test_before_the_first_byte(self) -> None:
+        """A stream that begins with its failure is an error with a status: it may go better elsewhere."""
+        for name, fault in faults():
+            for dialect in DIALECTS:
+                with self.subTest(name, dialect=dialect):
+                    stream, got = self.read(fault, dialect, fault.error)
+                    self.assertEqual((got, stream.begun), (b"", False))
+                    assert stream.failure is not None
+                    self.check(stream.failure, fault.means, dialect)
+
+    def test_no_stream(self) -> None:
+        """So is one that is no stream at all."""
+        for name, path, means in (
+            ("openai", "compat/x-error-200-json.json", Means("failed")),
+            ("glm", "glm/error-200-flat.json", Means("failed")),
+            ("gemini", "antigravity/x-error-list.json", Means("too fast", "1")),
+            ("antigravity", "antigravity/x-error-list.json", Means("too fast", "1")),
+        ):
+            fault = Fault(KINDS[name](None), b"", (FIXTURES / path).read_bytes(), means)
+            for dialect in DIALECTS:
+                with self.subTest(path, dialect=dialect):
+                    stream, got = self.read(fault, dialect, fault.error)
+                    self.assertEqual(got, b"")
+                    assert stream.failure is not None
+                    self.check(stream.failure, means, dialect)
+
+    def test_after_it(self) -> None:
+        """After the first byte the failure is the dialect's own last frame, and says the same."""
+        for name, fault in faults():
+            for dialect in DIALECTS:
+                with self.subTest(name, dialect=dialect):
+                    stream, got = self.read(fault, dialect, fault.said + fault.error)
+                    self.assertTrue(stream.begun)
+                    self.assertNotIn(b"[DONE]", got)
+                    self.assertIsNone(self.checked(fault, dialect, got).stop)
+                    self.assertEqual(self.in_frames(dialect, got), self.expected(dialect, fault.means))
+
+    def test_raised(self) -> None:
+        """The SDKs raise while they read such a stream; the Gemini one by what it means."""
+        for name, fault in faults():
+            for dialect in DIALECTS:
+                with self.subTest(name, dialect=dialect):
+                    _, got = self.read(fault, dialect, fault.said + fault.error)
+                    self.raises(dialect, got, fault.means)
+
+    def test_raised_after_waiting(self) -> None:
+        """So they do where the client has only been kept waiting, whatever happened."""
+        for name, means in RECORDED.items():
+            status, body = recorded(name)
+            error = kind_of(name.partition("/")[0]).parse_error(status, means.headers, body, now=NOW)
+            for dialect in DIALECTS:
+                with self.subTest(name, dialect=dialect):
+                    writer = DIALECTS[dialect].writer(ask(dialect), "req_1", 1700000000)
+                    self.raises(dialect, writer.keep_alive() + writer.fail(error), means)
+
+    def test_as_directly(self) -> None:
+        """In a provider's own SDK it is what would have been raised directly."""
+        found = dict(faults())
+        for name in ("openai", "azure", "groq", "openrouter", "glm", "responses", "gemini", "anthropic"):
+            with self.subTest(name):
+                fault = found[name]
+                dialect, data = fault.kind.dialect, fault.said + fault.error
+                directly = self.clients.raised(dialect, Told(200, {}, data), stream=True)
+                raised = self.clients.raised(
+                    dialect, Told(200, {}, self.read(fault, dialect, data)[1]), stream=True
+                )
+                self.assertIsNotNone(directly)
+                self.assertIs(type(raised), type(directly))
+                if isinstance(directly, APIError) and isinstance(raised, APIError):
+                    self.assertEqual((raised.code, raised.status), (directly.code, directly.status))
+
+    def test_too_late(self) -> None:
+        """A failure after the answer's end spoils nothing; but it is known (OpenRouter)."""
+        data = (FIXTURES / "compat/openrouter-stream-error.sse").read_bytes()
+        fault = dict(faults())["openrouter"]
+        for dialect in DIALECTS:
+            with self.subTest(dialect):
+                stream, got = self.read(fault, dialect, data)
+                self.assertIsNone(stream.failure)
+                self.assertIsNotNone(stream.late_error)
+                self.assertIsNone(self.checked(fault, dialect, got).error)
+
+    def test_filtered(self) -> None:
+        """GLM's filter (1301) refuses a request, but ends an answer that has begun as a refusal."""
+        said, _ = split("glm/x-error-mid-stream.sse")
+        fault = Fault(KINDS["glm"](None), said, frame("glm/error-400-1301"), Means("unsafe"))
+        for dialect, stop in (
+            ("claude", "refusal"),
+            ("openai", "content_filter"),
+            ("responses", "content_filter"),
+            ("gemini", "SAFETY"),
+        ):
+            with self.subTest(dialect):
+                stream, _ = self.read(fault, dialect, fault.error)
+                assert stream.failure is not None
+                self.check(stream.failure, fault.means, dialect)
+                stream, got = self.read(fault, dialect, said + fault.error)
+                self.assertIsNone(stream.failure)
+                self.assertEqual(self.checked(fault, dialect, got).stop, stop)
+
+    def checked(self, fault: Fault, dialect: str, data: bytes) -> Answer:
+        """What ``data`` tells, by the grammar; what passed through may hold more than that names."""
+        return check(dialect, data, lenient=fault.kind.dialect == dialect)
+
+    def expected(self, dialect: str, means: Means) -> str:
+        """What the last frame says: as `MEANINGS`, without the status that it cannot have."""
+        told = means.told(dialect)
+        return told if dialect == "gemini" else told.partition(" ")[2]
+
+    def in_frames(self, dialect: str, data: bytes) -> str:
+        """The error at the end of ``data``, in the same words."""
+        frames = [json.loads(line[6:]) for line in data.splitlines() if line.startswith(b"data: ")]
+        if dialect == "responses":
+            self.assertEqual(frames.pop()["type"], "response.failed")
+            self.assertEqual(frames[-1]["type"], "error")
+        error = frames[-1]["error"]
+        if dialect == "gemini":
+            return f"{error['code']} {error['status']}"
+        return str(error["type"]) if dialect == "claude" else f"{error['type']} {error['code']}"
+
+    def raises(self, dialect: str, data: bytes, means: Means) -> None:
+        raised = self.clients.raised(dialect, Told(200, {}, data), stream=True)
+        expected = self.expected(dialect, means)
+        if dialect == "claude":
+            # By the status, which was 200: the SDK has no class for it; the type says what it is.
+            self.assertIs(type(raised), anthropic.APIStatusError)
+            assert isinstance(raised, anthropic.APIStatusError)
+            self.assertEqual(raised.type, expected)
+        elif dialect == "gemini":
+            self.assertIs(type(raised), means.raised(dialect))
+            assert isinstance(raised, APIError)
+            self.assertEqual(f"{raised.code} {raised.status}", expected)
+        else:
+            self.assertIs(type(raised), openai.APIError)
+            assert isinstance(raised, openai.APIError)
+            self.assertEqual(f"{raised.type} {raised.code}", expected)

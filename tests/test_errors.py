@@ -245,6 +245,45 @@ class Classes(unittest.TestCase):
         self.assertEqual(parse("openai", 404, b"").code, "model_not_found")
         self.assertEqual(parse("openai", 400, body(message="m", code="model_not_found")).status, 404)
 
+    def test_bad_key_as_400(self) -> None:
+        """A 400 about the key is the gateway's own affair (xAI, Google); one that quotes a client's
+        words of it is not."""
+        key = "API key not valid. Please pass a valid API key."
+        for raw in (
+            b'{"code":"Client specified an invalid argument","error":"Incorrect API key provided: na***ys."}',
+            b"[" + body(message=key, code=400, status="INVALID_ARGUMENT") + b"]",
+            body(message="m", code="invalid_api_key"),
+        ):
+            error = parse("openai", 400, raw)
+            self.assertIsInstance(error, UpstreamUnauthorized)
+        quoted = body(message="Invalid value: 'Incorrect API key provided'.", code="invalid_value")
+        self.assertIsInstance(parse("openai", 400, quoted), UpstreamRefused)
+
+    def test_too_long(self) -> None:
+        """A prompt that is too long is known by what each server says of it, code or none."""
+        for message in (
+            "Your input exceeds the context window of this model.",
+            "This model's maximum context length is 8192 tokens.",
+            "The decoder prompt (length 9000) is longer than the maximum model length of 8192.",
+            "the request exceeds the available context size, try increasing it",
+            "This model's maximum prompt length is 131072 but the request contains 537812 tokens.",
+            "Your request exceeded model token limit: 131072 (requested: 200000)",
+            "tokens to keep from the initial prompt is greater than the context length",
+            "Range of input length should be [1, 129024]",
+            "Input is too long for requested model",
+        ):
+            with self.subTest(message):
+                self.assertEqual(parse("openai", 400, body(message=message)).code, "context_length_exceeded")
+        for message in ("max_tokens is too large: 100000", "Invalid 'messages': array too long."):
+            self.assertIsNone(parse("openai", 400, body(message=message)).code)
+
+    def test_quota_in_a_name(self) -> None:
+        """A 400 that names a client's field is no quota of Google's, whatever the field is called."""
+        message = "Invalid value at 'tools[0].function_declarations[0].name' (quota_left)"
+        for kind in ("gemini", "antigravity"):
+            self.assertIsInstance(parse(kind, 400, body(message=message, code=400)), UpstreamRefused)
+            self.assertIsInstance(parse(kind, 400, body(message="Quota exceeded", code=400)), UpstreamBusy)
+
     def test_glm_codes(self) -> None:
         """GLM's codes decide, whatever the status that they come with."""
         for codes, kind in (
@@ -335,55 +374,155 @@ def render(dialect: str, error: GatewayError) -> tuple[ErrorAnswer, dict[str, An
 
 
 class ToClients(unittest.TestCase):
-    # Of each class: status and type for a claude client, status, type and code for an openai one.
-    TABLE: tuple[tuple[GatewayError, tuple[int, str], tuple[int, str, str | None]], ...] = (
-        (MalformedRequest(""), (400, "invalid_request_error"), (400, "invalid_request_error", None)),
-        (Unauthorized(""), (401, "authentication_error"), (401, "invalid_request_error", "invalid_api_key")),
-        (Forbidden(""), (403, "permission_error"), (403, "permission_error", None)),
-        (UnknownModel(""), (404, "not_found_error"), (404, "invalid_request_error", "model_not_found")),
-        (UnknownPath(""), (404, "not_found_error"), (404, "invalid_request_error", "not_found")),
-        (MethodNotAllowed(""), (405, "invalid_request_error"), (405, "invalid_request_error", None)),
-        (SlowRequest(""), (408, "invalid_request_error"), (408, "invalid_request_error", None)),
-        (TooLarge(""), (413, "request_too_large"), (413, "invalid_request_error", None)),
-        (UnsupportedMediaType(""), (415, "invalid_request_error"), (415, "invalid_request_error", None)),
-        (HostNotAllowed(""), (421, "invalid_request_error"), (421, "invalid_request_error", None)),
-        (LimitReached(""), (429, "rate_limit_error"), (429, "rate_limit_exceeded", "rate_limit_exceeded")),
-        (HeadTooLarge(""), (431, "invalid_request_error"), (431, "invalid_request_error", None)),
-        (InternalError(""), (500, "api_error"), (500, "server_error", None)),
-        (Overloaded(""), (503, "overloaded_error"), (503, "server_error", None)),
-        (Stopping(""), (503, "overloaded_error"), (503, "server_error", None)),
-        (UpstreamRefused(""), (400, "invalid_request_error"), (400, "invalid_request_error", None)),
+    # Of each class: status and type for a claude client; status, type and code for an openai or a
+    # responses one; status and Google's word for a gemini one.
+    TABLE: tuple[tuple[GatewayError, tuple[int, str], tuple[int, str, str | None], tuple[int, str]], ...] = (
+        (
+            MalformedRequest(""),
+            (400, "invalid_request_error"),
+            (400, "invalid_request_error", None),
+            (400, "INVALID_ARGUMENT"),
+        ),
+        (
+            Unauthorized(""),
+            (401, "authentication_error"),
+            (401, "invalid_request_error", "invalid_api_key"),
+            (400, "INVALID_ARGUMENT"),
+        ),
+        (
+            Forbidden(""),
+            (403, "permission_error"),
+            (403, "permission_error", None),
+            (403, "PERMISSION_DENIED"),
+        ),
+        (
+            UnknownModel(""),
+            (404, "not_found_error"),
+            (404, "invalid_request_error", "model_not_found"),
+            (404, "NOT_FOUND"),
+        ),
+        (
+            UnknownPath(""),
+            (404, "not_found_error"),
+            (404, "invalid_request_error", "not_found"),
+            (404, "NOT_FOUND"),
+        ),
+        (
+            MethodNotAllowed(""),
+            (405, "invalid_request_error"),
+            (405, "invalid_request_error", None),
+            (405, "INVALID_ARGUMENT"),
+        ),
+        (
+            SlowRequest(""),
+            (408, "invalid_request_error"),
+            (408, "invalid_request_error", None),
+            (408, "DEADLINE_EXCEEDED"),
+        ),
+        (
+            TooLarge(""),
+            (413, "request_too_large"),
+            (413, "invalid_request_error", None),
+            (413, "INVALID_ARGUMENT"),
+        ),
+        (
+            UnsupportedMediaType(""),
+            (415, "invalid_request_error"),
+            (415, "invalid_request_error", None),
+            (415, "INVALID_ARGUMENT"),
+        ),
+        (
+            HostNotAllowed(""),
+            (421, "invalid_request_error"),
+            (421, "invalid_request_error", None),
+            (421, "INVALID_ARGUMENT"),
+        ),
+        (
+            LimitReached(""),
+            (429, "rate_limit_error"),
+            (429, "rate_limit_exceeded", "rate_limit_exceeded"),
+            (429, "RESOURCE_EXHAUSTED"),
+        ),
+        (
+            HeadTooLarge(""),
+            (431, "invalid_request_error"),
+            (431, "invalid_request_error", None),
+            (431, "INVALID_ARGUMENT"),
+        ),
+        (InternalError(""), (500, "api_error"), (500, "server_error", None), (500, "INTERNAL")),
+        (Overloaded(""), (503, "overloaded_error"), (503, "server_error", None), (503, "UNAVAILABLE")),
+        (Stopping(""), (503, "overloaded_error"), (503, "server_error", None), (503, "UNAVAILABLE")),
+        (
+            UpstreamRefused(""),
+            (400, "invalid_request_error"),
+            (400, "invalid_request_error", None),
+            (400, "INVALID_ARGUMENT"),
+        ),
         (
             UpstreamRefused("", status=422),
             (400, "invalid_request_error"),
             (400, "invalid_request_error", None),
+            (400, "INVALID_ARGUMENT"),
         ),
         (
             UpstreamRefused("", status=404, code="model_not_found"),
             (404, "not_found_error"),
             (404, "invalid_request_error", "model_not_found"),
+            (404, "NOT_FOUND"),
         ),
-        (UpstreamRefused("", status=409), (409, "conflict_error"), (409, "invalid_request_error", None)),
-        (UpstreamRefused("", status=413), (413, "request_too_large"), (413, "invalid_request_error", None)),
-        (UpstreamBusy(""), (429, "rate_limit_error"), (429, "rate_limit_exceeded", "rate_limit_exceeded")),
-        (UpstreamBusy("", overloaded=True), (529, "overloaded_error"), (503, "server_error", None)),
-        (UpstreamFailed(""), (502, "api_error"), (502, "server_error", None)),
-        (UpstreamFailed("", timed_out=True), (504, "timeout_error"), (504, "timeout", "timeout")),
+        (
+            UpstreamRefused("", status=409),
+            (409, "conflict_error"),
+            (409, "invalid_request_error", None),
+            (409, "ABORTED"),
+        ),
+        (
+            UpstreamRefused("", status=413),
+            (413, "request_too_large"),
+            (413, "invalid_request_error", None),
+            (413, "INVALID_ARGUMENT"),
+        ),
+        (
+            UpstreamBusy(""),
+            (429, "rate_limit_error"),
+            (429, "rate_limit_exceeded", "rate_limit_exceeded"),
+            (429, "RESOURCE_EXHAUSTED"),
+        ),
+        (
+            UpstreamBusy("", overloaded=True),
+            (529, "overloaded_error"),
+            (503, "server_error", None),
+            (503, "UNAVAILABLE"),
+        ),
+        (UpstreamFailed(""), (502, "api_error"), (502, "server_error", None), (500, "INTERNAL")),
+        (
+            UpstreamFailed("", timed_out=True),
+            (504, "timeout_error"),
+            (504, "timeout", "timeout"),
+            (504, "DEADLINE_EXCEEDED"),
+        ),
         (
             AccountExhausted("", status=402),
             (402, "billing_error"),
             (429, "insufficient_quota", "insufficient_quota"),
+            (429, "RESOURCE_EXHAUSTED"),
         ),
         (
             AccountExhausted(""),
             (429, "rate_limit_error"),
             (429, "insufficient_quota", "insufficient_quota"),
+            (429, "RESOURCE_EXHAUSTED"),
         ),
-        (UpstreamUnauthorized(""), (502, "api_error"), (502, "server_error", None)),
-        (UpstreamUnreachable(""), (502, "api_error"), (502, "server_error", None)),
-        (UpstreamSilent("", limit="idle"), (504, "timeout_error"), (504, "timeout", "timeout")),
-        (TRUNCATED, (502, "api_error"), (502, "server_error", None)),
-        (UpstreamGarbled(""), (502, "api_error"), (502, "server_error", None)),
+        (UpstreamUnauthorized(""), (502, "api_error"), (502, "server_error", None), (502, "INTERNAL")),
+        (UpstreamUnreachable(""), (502, "api_error"), (502, "server_error", None), (502, "INTERNAL")),
+        (
+            UpstreamSilent("", limit="idle"),
+            (504, "timeout_error"),
+            (504, "timeout", "timeout"),
+            (504, "DEADLINE_EXCEEDED"),
+        ),
+        (TRUNCATED, (502, "api_error"), (502, "server_error", None), (502, "INTERNAL")),
+        (UpstreamGarbled(""), (502, "api_error"), (502, "server_error", None), (502, "INTERNAL")),
     )
 
     def test_every_class_is_in_the_table(self) -> None:
@@ -393,23 +532,32 @@ class ToClients(unittest.TestCase):
             for value in vars(aigateway.errors).values()
             if isinstance(value, type) and issubclass(value, GatewayError)
         }
-        named = {type(error) for error, _, _ in self.TABLE}
+        named = {type(error) for error, *_ in self.TABLE}
         self.assertEqual(classes - named, {GatewayError, UpstreamError})
         self.assertEqual({type(error) for error in errors()}, named)
 
     def test_claude(self) -> None:
         """Status and type for a claude client."""
-        for error, expected, _ in self.TABLE:
+        for error, expected, *_ in self.TABLE:
             with self.subTest(repr(error), status=error.status):
                 answer, value = render("claude", error)
                 self.assertEqual((answer.status, value["error"]["type"]), expected)
 
     def test_openai(self) -> None:
-        """Status, type and code for an openai client."""
-        for error, _, expected in self.TABLE:
+        """Status, type and code for an openai client, and the same for a responses client."""
+        for error, _, expected, _ in self.TABLE:
             with self.subTest(repr(error), status=error.status):
                 answer, value = render("openai", error)
                 self.assertEqual((answer.status, value["error"]["type"], value["error"]["code"]), expected)
+                self.assertEqual(render("responses", error), (answer, value))
+
+    def test_gemini(self) -> None:
+        """Status and Google's word for it for a gemini client."""
+        for error, *_, expected in self.TABLE:
+            with self.subTest(repr(error), status=error.status):
+                answer, value = render("gemini", error)
+                self.assertEqual((answer.status, value["error"]["status"]), expected)
+                self.assertEqual(value["error"]["code"], answer.status)
 
     def test_shapes(self) -> None:
         """An error's body is the dialect's own, with nothing missing and nothing beside it."""
@@ -427,11 +575,10 @@ class ToClients(unittest.TestCase):
     def test_statuses_are_the_sdks(self) -> None:
         """No status is one that an SDK takes for a success, and 529 is only Claude's."""
         for error in errors():
-            claude, _ = render("claude", error)
-            openai, _ = render("openai", error)
-            self.assertTrue(400 <= claude.status < 600)
-            self.assertTrue(400 <= openai.status < 600)
-            self.assertNotEqual(openai.status, 529)
+            for dialect in DIALECTS:
+                answer, _ = render(dialect, error)
+                self.assertTrue(400 <= answer.status < 600)
+                self.assertTrue(answer.status != 529 or dialect == "claude")
 
     def test_fields_at_fault(self) -> None:
         """An openai client is told the field and the code of a bad request."""
@@ -444,17 +591,33 @@ class ToClients(unittest.TestCase):
         )
 
     def test_prompt_too_long(self) -> None:
-        """A prompt that is too long begins with the words that Claude's agents look for, once; an
-        openai client is told by the code."""
+        """A prompt that is too long is told to each client so that its agents know: by the words that
+        Anthropic and Google have for it, by OpenAI's code."""
+        claude, google = "prompt is too long", "input token count exceeds the maximum number of tokens"
         for message in ("maximum context length is 8", "prompt is too long: 9 > 8"):
             error = UpstreamRefused(message, code="context_length_exceeded")
             _, value = render("claude", error)
-            self.assertEqual(value["error"]["message"].count("prompt is too long"), 1)
-            self.assertTrue(value["error"]["message"].startswith("prompt is too long: "))
-            _, value = render("openai", error)
-            self.assertEqual(
-                (value["error"]["message"], value["error"]["code"]), (message, "context_length_exceeded")
-            )
+            self.assertEqual(value["error"]["message"].count(claude), 1)
+            self.assertTrue(value["error"]["message"].startswith(f"{claude}: "))
+            for dialect in ("openai", "responses"):
+                _, value = render(dialect, error)
+                self.assertEqual(
+                    (value["error"]["message"], value["error"]["code"]), (message, "context_length_exceeded")
+                )
+            _, value = render("gemini", error)
+            self.assertIn(google, value["error"]["message"])
+            self.assertTrue(value["error"]["message"].endswith(message))
+
+    def test_words_of_their_own(self) -> None:
+        """What is in a client's own vendor's words already stays as it is: Claude Code reads numbers
+        out of this one, and asks again with fewer max_tokens."""
+        for dialect, message in (
+            ("claude", "input length and `max_tokens` exceed context limit: 188059 + 20000 > 200000"),
+            ("claude", "prompt is too long: 213462 tokens > 200000 maximum"),
+            ("gemini", "The input token count (9) exceeds the maximum number of tokens allowed (8)."),
+        ):
+            _, value = render(dialect, UpstreamRefused(message, code="context_length_exceeded"))
+            self.assertEqual(value["error"]["message"], message)
 
     def test_codes_of_providers(self) -> None:
         """A provider's code goes on to an openai client only if it looks like one."""
@@ -507,6 +670,35 @@ class Retrying(unittest.TestCase):
                 answer, value = render(dialect, error)
                 self.assertEqual(dict(answer.headers), {"x-should-retry": "false"})
                 self.assertIn(words, value["error"]["message"])
+
+    def test_absurd_waits(self) -> None:
+        """No number of a provider's makes a header or a message of nonsense; what is past is no wait."""
+        for wait in (1e9, 1e300, float("inf")):
+            error = UpstreamBusy("no quota", retry_after=wait)
+            for dialect in DIALECTS:
+                answer, value = render(dialect, error)
+                self.assertEqual(answer.headers, (("x-should-retry", "false"),))
+                self.assertEqual(value["error"]["message"], "no quota (try again in 8784h00m00s)")
+        for wait in (-5.0, 0.0, float("nan"), float("-inf")):
+            for dialect in DIALECTS:
+                answer, value = render(dialect, UpstreamBusy("no quota", retry_after=wait))
+                self.assertEqual(answer.headers, (("retry-after", "1"),))
+                self.assertEqual(value["error"]["message"], "no quota")
+
+    def test_in_details(self) -> None:
+        """A gemini client is told the wait in RetryInfo, too, as a duration that Google's types hold;
+        a long one, too: its agents stop at it by themselves."""
+        for wait, told_as in (
+            (None, None),
+            (0.0, "0.001s"),
+            (34.4, "34.400s"),
+            (391_609.7957, "391609.796s"),
+            (1e300, "31622400.000s"),
+        ):
+            for error in (UpstreamBusy("m", retry_after=wait), AccountExhausted("m", retry_after=wait)):
+                details = render("gemini", error)[1]["error"].get("details", [])
+                delays = [detail["retryDelay"] for detail in details]
+                self.assertEqual(delays, [told_as] if told_as else [])
 
     def test_no_end_in_sight(self) -> None:
         """Where an account has nothing left and nobody says until when, trying again is no use."""

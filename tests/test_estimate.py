@@ -62,7 +62,7 @@ class Prompt(unittest.TestCase):
             messages=(Message("user", (TextBlock("x" * 40),)), Message("assistant", (TextBlock("x" * 40),))),
             tools=(Tool("x" * 40, "x" * 40, {"type": "object"}), Tool("x" * 40)),
         )
-        schema = len("{'type': 'object'}")
+        schema = len('{"type":"object"}')
         self.assertEqual(estimate.prompt_tokens(chat), (400 + 80 + 120 + schema) // 4 + 2 * 4)
 
 

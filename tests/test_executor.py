@@ -150,6 +150,17 @@ class TargetTests(ExecutorTestCase):
         outcome = self.outcome()
         self.assertEqual((outcome.model, outcome.provider, outcome.target_model), ("fast", "second", "m-2"))
 
+    def test_a_provider_s_odd_headers(self) -> None:
+        """What stands in a provider's request id is no reason to fail, whatever bytes it is."""
+        self.start()
+        client, asked = self.streaming()
+        asked.request.responseHeaders.setRawHeaders(b"x-request-id", [b"\xff\xfe"])
+        asked.head()
+        asked.finish(chunk("hi"), STOP, DONE)
+        self.network.flush()
+        self.assertEqual(client.answer().text(), "hi")
+        self.assertEqual(self.outcome().attempts[0].provider_request_id, "\xff\xfe")
+
     def test_a_refusal_ends_it(self) -> None:
         """A request that is wrong is not taken to the next target either."""
         _, second = self.start_two(refuses(400), answers())

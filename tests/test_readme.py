@@ -94,18 +94,25 @@ class Documents(TestCase):
         ]
         kinds = {value.kind for value in classes} - NOT_RAISED_YET
         self.assertEqual({kind for row in table for kind in quoted(row[1])}, kinds)
-        made = [*(_made(value) for value in classes), errors.UpstreamBusy("", overloaded=True)]
+        made = [
+            *(_made(value) for value in classes),
+            errors.UpstreamBusy("", overloaded=True),
+            errors.UpstreamFailed("", timed_out=True),
+            errors.AccountExhausted("", status=402),
+        ]
         described = {(quoted(row[1])[0], quoted(row[3])[0]): row for row in table}
         for error in made:
             if error.kind in NOT_RAISED_YET:
                 continue
             with self.subTest(kind=error.kind):
-                claude = DIALECTS["claude"].render_error(error, "req_1")
-                openai = DIALECTS["openai"].render_error(error, "req_1")
+                claude, openai, gemini = (
+                    DIALECTS[name].render_error(error, "req_1") for name in ("claude", "openai", "gemini")
+                )
                 row = described[error.kind, json.loads(claude.body)["error"]["type"]]
                 self.assertEqual(quoted(row[4]), [json.loads(openai.body)["error"]["type"]])
-                self.assertIn(str(claude.status), row[2])
-                self.assertIn(str(openai.status), row[2])
+                self.assertEqual(quoted(row[5]), [json.loads(gemini.body)["error"]["status"]])
+                for answer in (claude, openai, gemini):
+                    self.assertIn(str(answer.status), row[2])
 
     def test_of_no_machine(self) -> None:
         """The documents name no path of the machine that they were written on."""

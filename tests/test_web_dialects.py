@@ -12,7 +12,18 @@ from aigateway.config import Account, ClientKey, Provider
 from aigateway.secret import Secret
 from aigateway.simulator import SimulatedAnthropic, SimulatedGemini
 
-from .fakes import Answer, GatewayTestCase, Scripted, answers, config, provider
+from .fakes import (
+    PROVIDER_PORT,
+    Answer,
+    Asked,
+    Client,
+    GatewayTestCase,
+    Scripted,
+    answers,
+    config,
+    provider,
+    request_bytes,
+)
 
 OPENAI_PORT, CLAUDE_PORT, GEMINI_PORT = 9002, 9003, 9004
 HELLO = [{"role": "user", "content": "Count to 3"}]
@@ -137,6 +148,25 @@ class GeminiTests(Everywhere):
         answer = self.post("/v1beta/models/gpt-4:embedContent", {"contents": CONTENTS})
         self.assertEqual(answer.status, 404)
         self.assertEqual(answer.json()["error"]["status"], "NOT_FOUND")
+        (outcome,) = self.outcomes
+        self.assertEqual((outcome.dialect, outcome.status), ("gemini", 404))
+        self.assertEqual(outcome.request_id, answer.headers["x-aigateway-request-id"])
+
+    def test_paths_that_are_no_text(self) -> None:
+        """A path whose percent-encoding hides no UTF-8 is refused in Google's form."""
+        self.begin()
+        answer = self.post("/v1beta/models/%ff:generateContent", {"contents": CONTENTS})
+        self.assertEqual((answer.status, answer.json()["error"]["status"]), (400, "INVALID_ARGUMENT"))
+        self.assertNotIn("Traceback", "".join(self.logged))
+
+    def test_keys_of_any_bytes(self) -> None:
+        """A key in the query may be any bytes: it is the right one or it is not."""
+        raw = b"gw-\xff\xc3\xa9"
+        self.begin(ClientKey(name="alice", digest=hashlib.sha256(raw).digest()))
+        path = "/v1beta/models/gemini-2.5-flash:generateContent?key="
+        body = {"contents": CONTENTS}
+        self.assertEqual(self.post(path + "%ff", body).status, 400)
+        self.assertEqual(self.post(path + "gw-%ff%c3%a9", body).status, 200)
 
     def test_keys(self) -> None:
         """A client's key comes in a header or in the query, and goes no further."""
@@ -195,6 +225,81 @@ class CountTests(Everywhere):
         """A body that is none is refused, as on the conversation's own path."""
         self.begin()
         self.assertEqual(self.post("/v1/messages/count_tokens", {"model": "gpt-4"}).status, 400)
+        self.assertEqual(self.outcome().operation, "count_tokens")
+
+    def test_its_outcome(self) -> None:
+        """A count is no stream, whatever its body says, and what was sent of it is counted."""
+        self.begin()
+        body = {"model": "claude-sonnet-4-5", "messages": HELLO, "stream": True}
+        answer = self.post("/v1/messages/count_tokens", body)
+        outcome = self.outcome()
+        self.assertEqual((outcome.streamed, outcome.usage), (False, None))
+        self.assertEqual((outcome.chunks, outcome.bytes_out), (1, len(answer.body)))
+
+
+class HeldCountTests(Everywhere):
+    """Before a provider whose counter the test answers."""
+
+    def count(self) -> tuple[Client, Asked]:
+        body = {"model": "claude-sonnet-4-5", "messages": HELLO}
+        return self.streaming(body, path="/v1/messages/count_tokens")
+
+    def begin_held(self) -> None:
+        self.start(config(self.other("anthropic", PROVIDER_PORT, "/v1", "claude-sonnet-4-5")))
+
+    def test_the_client_leaves(self) -> None:
+        """A count costs no tokens, so none are put down for one that was not awaited."""
+        self.begin_held()
+        client, asked = self.count()
+        client.leave()
+        self.network.flush()
+        self.assertTrue(asked.aborted)
+        outcome = self.outcome()
+        self.assertEqual((outcome.result, outcome.usage), ("client_left", None))
+        self.assertEqual(self.stats.stats.totals.input_tokens, 0)
+
+    def test_a_silent_counter(self) -> None:
+        """A counter answers at once or is not waited for: the limit of a stream's head applies."""
+        self.begin_held()
+        client, _ = self.count()
+        self.advance(61)
+        self.assertEqual(client.answer().headers["x-aigateway-estimated"], "true")
+
+    def test_a_busy_counter(self) -> None:
+        """Its limit is its own: the account is asked for answers as before."""
+        self.begin_held()
+        client, asked = self.count()
+        asked.respond(b'{"type":"error","error":{"type":"rate_limit_error","message":"x"}}', 429, retry_after="60")
+        self.network.flush()
+        self.assertEqual(client.answer().headers["x-aigateway-estimated"], "true")
+        self.streaming({"model": "claude-sonnet-4-5", "max_tokens": 9, "messages": HELLO}, path="/v1/messages")
+
+    def test_no_counter(self) -> None:
+        """A server that speaks the dialect without its counter is no reason to fail the client."""
+        self.begin_held()
+        client, asked = self.count()
+        asked.respond(b"<html>Not Found</html>", 404, content_type="text/html")
+        self.network.flush()
+        self.assertEqual(client.answer().headers["x-aigateway-estimated"], "true")
+
+    def test_what_the_provider_refuses(self) -> None:
+        """A request that is wrong is refused, and not guessed at."""
+        self.begin_held()
+        client, asked = self.count()
+        asked.respond(b'{"type":"error","error":{"type":"invalid_request_error","message":"x"}}', 400)
+        self.network.flush()
+        self.assertEqual(client.answer().status, 400)
+
+    def test_no_count(self) -> None:
+        """A count that is none is no answer."""
+        self.begin_held()
+        for body in (b'{"input_tokens":-5}', b'{"input_tokens":"5"}', b"[]", b"5", b"\xff"):
+            with self.subTest(body):
+                client, asked = self.count()
+                asked.respond(body)
+                self.network.flush()
+                answer = client.answer()
+                self.assertEqual(answer.headers.get("x-aigateway-estimated"), "true", answer.body)
 
 
 class ExplainTests(Everywhere):
@@ -245,6 +350,23 @@ class ExplainTests(Everywhere):
         body = {"model": "claude-sonnet-4-5", "messages": HELLO, "n": 2}
         self.assertEqual(self.post("/v1/explain", body).status, 400)
 
+    def test_bad_bodies(self) -> None:
+        """A body that is none is refused, as everywhere."""
+        self.begin()
+        for body in (
+            b"{",
+            b"\xff",
+            b"null",
+            b'{"a":' * 5_000,
+            b'{"input":' + b"[" * 5_000 + b"]" * 5_000 + b"}",
+            b'{"contents":[],"model":[1]}',
+            b'{"contents":[]}',
+        ):
+            with self.subTest(body[:20]):
+                answer = self.post("/v1/explain", body)
+                self.assertEqual(answer.status, 400, answer.body)
+        self.assertNotIn("Traceback", "".join(self.logged))
+
     def test_a_key_is_needed(self) -> None:
         """Whoever has no key learns nothing; whoever has one, what it may use."""
         self.begin(ClientKey(name="a", digest=hashlib.sha256(b"gw-alice").digest(), models=("gpt-*",)))
@@ -291,6 +413,28 @@ class PageTests(Everywhere):
         self.assertEqual(headers["anthropic-beta"], beta)
         self.assertEqual(headers["anthropic-version"], "2023-06-01")
         self.assertNotIn("x-custom", headers)
+
+    def test_client_headers_sent_twice(self) -> None:
+        """All lines of such a header go on."""
+        self.start(config(self.other("anthropic", PROVIDER_PORT, "/v1", "claude-sonnet-4-5")))
+        betas = ("token-efficient-tools-2025-02-19", "context-1m-2025-08-07")
+        _, asked = self.streaming(
+            {"model": "claude-sonnet-4-5", "max_tokens": 9, "messages": HELLO},
+            path="/v1/messages",
+            headers=[("anthropic-beta", beta) for beta in betas],
+        )
+        sent = asked.request.requestHeaders.getRawHeaders("anthropic-beta")
+        self.assertEqual(tuple(sent), betas)
+
+    def test_client_headers_that_are_no_text(self) -> None:
+        """They are refused."""
+        self.begin()
+        body = {"model": "gpt-4", "max_tokens": 9, "messages": HELLO}
+        data = request_bytes("POST", "/v1/messages", body, [("anthropic-beta", "BETA")])
+        client = self.client()
+        client.send(data.replace(b"BETA", b"\xff\xfe"))
+        self.assertEqual(client.answer().status, 400)
+        self.assertNotIn("Traceback", "".join(self.logged))
 
 
 def text_of(chunks: list[dict[str, Any]]) -> str:

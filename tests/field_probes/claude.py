@@ -335,7 +335,6 @@ UNSAID = {
     "messages[].content[document].source[text].media_type": "text goes as text",
     "messages[].content[thinking].signature": "only who made it can read it",
     "thinking[enabled].display": "the provider shows no thinking",
-    "thinking[adaptive].display": "the provider shows no thinking",
 }
 
 # Not in the SDK's own records (yet, or not any more), and sent by clients all the same.

@@ -86,6 +86,9 @@ _BESIDE_A_PART: dict[str, Any] = {
     "spreadsheetMetadata": {"sheetIndex": 1},
     "videoMetadata": {"fps": 1},
 }
+_BESIDE_A_RESULT: dict[str, Any] = {
+    name: value for name, value in _BESIDE_A_PART.items() if name not in ("partMetadata", "speechMetadata")
+}
 _CONFIG_OF_MEDIA: dict[str, Any] = {
     "audioTranscriptionConfig": {"diarization": True},
     "generationOutputConfig": {"outputUriPrefix": "gs://a"},
@@ -133,8 +136,7 @@ CONTEXTS: dict[str, Any] = {
             _called({}, {"parts": [{**_IMAGE, name: value}]}),
             _called({}, {"parts": [_IMAGE]}),
         )
-        for name, value in _BESIDE_A_PART.items()
-        if name not in ("partMetadata", "speechMetadata")
+        for name, value in _BESIDE_A_RESULT.items()
     },
     **{f"{_PART}.{name}": _with({name: value}) for name, value in _HOSTED_PARTS.items()},
     **{
@@ -185,7 +187,7 @@ CONTEXTS: dict[str, Any] = {
 
 WHOLE: tuple[str, ...] = (
     *(f"{_PART}.{name}" for name in (*_HOSTED_PARTS, *_BESIDE_A_PART)),
-    *(f"{_PART}.functionResponse.parts[].{name}" for name in _BESIDE_A_PART),
+    *(f"{_PART}.functionResponse.parts[].{name}" for name in _BESIDE_A_RESULT),
     f"{_PART}.functionCall.partialArgs",
     *(f"tools[].{name}" for name in _HOSTED),
     *(f"generationConfig.{name}" for name in _CONFIG_OF_MEDIA),
@@ -258,4 +260,4 @@ UNSAID: dict[str, str] = {
 }
 
 # Not in the SDK's own records, and sent by clients all the same.
-BEYOND: tuple[str, ...] = (_PART,)
+BEYOND: tuple[str, ...] = ()

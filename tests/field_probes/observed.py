@@ -20,12 +20,13 @@ from aigateway.config import Account, Provider
 from aigateway.dialects import DIALECTS, fields
 from aigateway.dialects.base import Rendered
 from aigateway.dialects.gemini.parse import parse_request as parse_gemini
+from aigateway.dialects.spelling import told
 from aigateway.errors import MalformedRequest
 from aigateway.events import ChatRequest
 from aigateway.providers import KINDS, Kind
 from aigateway.providers.antigravity import Antigravity
 from aigateway.providers.base import Credential
-from aigateway.report import ANSWER, VERDICTS, Leaf, Named, field_report, leaves, told, upstream
+from aigateway.report import ANSWER, VERDICTS, Leaf, Named, field_report, leaves, upstream
 from aigateway.secret import Secret
 
 from . import claude, gemini, openai, responses

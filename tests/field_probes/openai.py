@@ -302,7 +302,7 @@ UNSAID = {
     "response_format[text]": "an answer is text unless something else is asked for",
 }
 
-# Not in the SDK's own records, and sent by clients all the same.
+# Not in the SDK's own records, and sent by clients all the same; or told there of another role.
 BEYOND: tuple[str, ...] = (
     f"{_USER}[text].text",
     f"{_USER}[text].prompt_cache_breakpoint",

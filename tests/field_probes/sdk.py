@@ -98,7 +98,7 @@ class _Walk:
         for record, in_list in _records(hint):
             tag, word = self._tag(record)
             there = place + (f"[{word}]" if word else "[]" if in_list else "")
-            if word:
+            if there != place:
                 yield there
             if record in self._met:
                 continue
