@@ -18,6 +18,8 @@ from .errors import AccountExhausted, UpstreamBusy, UpstreamError, UpstreamUnaut
 BUSY_REST = 1.0
 MAX_BUSY_REST = 600.0
 EXHAUSTED_REST = 3600.0
+MAX_REST = 366 * 86400.0
+"""A stated quota reset is waited for to its end, but none is further away than that."""
 REFUSED_REST = 60.0
 MAX_MODEL_RESTS = 1024
 
@@ -133,4 +135,6 @@ class AccountPool:
 
 def _stated(seconds: float | None, default: float) -> float:
     """The seconds that a provider stated, if they can be believed."""
-    return seconds if seconds is not None and seconds >= 0 and math.isfinite(seconds) else default
+    if seconds is None or not 0 <= seconds < math.inf:
+        return default
+    return min(seconds, MAX_REST)

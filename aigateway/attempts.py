@@ -9,6 +9,8 @@ kinds and dialects; how long an exchange may take, by `aigateway.executor`.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from functools import partial
+from itertools import takewhile
 from typing import Generic, TypeAlias, TypeVar
 
 import msgspec
@@ -44,7 +46,7 @@ from .providers import KINDS
 from .providers.base import Credential, Kind, UpstreamRequest
 from .relay import Collector, Relay, let_go
 from .report import field_report
-from .routing import Router
+from .routing import Resolved, Router
 from .secret import Secret
 from .signatures import SignatureStore, recorded
 from .stats import StatsService
@@ -146,24 +148,27 @@ class Attempts:
 
     async def stream(self, exchange: Exchange, client: ClientStream) -> None:
         """The answer, to ``client`` as it comes. Raises the `GatewayError` that remains."""
-        await self._in_turn(exchange, client, _Job(self._chat, self._carry))
+        resolved = self._router.targets(exchange.chat.model)
+        await self._in_turn(exchange, client, _Job(self._chat, self._carry), resolved)
 
     async def whole(self, exchange: Exchange) -> ChatReply:
         """The whole answer. Raises the `GatewayError` that remains."""
-        return await self._in_turn(exchange, None, _Job(self._chat, self._gather))
+        resolved = self._router.targets(exchange.chat.model)
+        return await self._in_turn(exchange, None, _Job(self._chat, self._gather), resolved)
 
     async def count(self, exchange: Exchange) -> int:
         """The tokens of the prompt: counted by the provider that would be asked first, if it has a
         counter that answers, else a guess, and ``exchange.estimated``. Raises a `GatewayError`
         where the request itself is at fault."""
         chat = exchange.chat
-        name, model = self._router.targets(chat.model).targets[0]
-        provider = self._providers[name]
-        kind = provider.kind.for_chat(chat)
-        if kind.count(provider.base_urls[0], model, NOBODY, chat) is not None:
+        resolved = self._router.targets(chat.model)
+        targets = tuple(takewhile(partial(self._has_counter, chat), resolved.targets))
+        if targets:
             job = _Job(self._counter, self._read_count, counts=True)
             try:
-                return await self._in_turn(exchange, None, job)
+                return await self._in_turn(
+                    exchange, None, job, msgspec.structs.replace(resolved, targets=targets)
+                )
             except UpstreamError as error:
                 # Servers that speak a dialect need not have its counter.
                 if not error.retryable and error.status not in NO_COUNTER:
@@ -227,9 +232,9 @@ class Attempts:
         exchange: Exchange,
         client: ClientStream | None,
         job: _Job[T],
+        resolved: Resolved,
     ) -> T:
         """Try each account of each target, until one answers or an error is final."""
-        resolved = self._router.targets(exchange.chat.model)
         failures: list[UpstreamError] = []
         for name, model in resolved.targets:
             for one in self._tries(exchange, self._providers[name], model, resolved.route, failures):
@@ -374,9 +379,14 @@ class Attempts:
     def _counter(self, exchange: Exchange, one: _Try, credential: Credential) -> _Prepared:
         """The request for a count, of a kind that has one."""
         call = one.kind.count(one.base_url, one.model, credential, exchange.chat)
-        if call is None:
-            raise UpstreamGarbled(f"{one.provider.name} counts no tokens")
+        assert call is not None  # no other target is asked
         return Rendered(call.body), call
+
+    def _has_counter(self, chat: ChatRequest, target: tuple[str, str]) -> bool:
+        name, model = target
+        provider = self._providers[name]
+        kind = provider.kind.for_chat(chat)
+        return kind.count(provider.base_urls[0], model, NOBODY, chat) is not None
 
     def _render(self, chat: ChatRequest, client: str | None, one: _Try, credential: Credential) -> Rendered:
         """The body for one provider, with what it may want back of what it said to ``client``."""

@@ -90,6 +90,7 @@ class Consequences(TestCase):
             (UpstreamBusy("", retry_after=-5), (1, 0)),
             (UpstreamBusy("", retry_after=float("nan")), (1, 0)),
             (UpstreamBusy("", retry_after=float("inf"), reset=True), (1, 0)),
+            (UpstreamBusy("", retry_after=1e12, reset=True), (366 * 86400, 0)),
             (AccountExhausted(""), (3600, 3600)),
             (AccountExhausted("", retry_after=86400), (86400, 86400)),
             (AccountExhausted("", retry_after=60, scope="model"), (60, 0)),

@@ -242,7 +242,7 @@ class MendingTests(SynchronousTestCase):
         data = (FIXTURES / "sonnet4-text.sse").read_bytes()
         out = stream.feed(data) + stream.end()
         self.assertEqual(check_claude(out, lenient=True).model, "the-model")
-        head, _, rest = data.partition(b"\n\n")
+        rest = data.partition(b"\n\n")[2]
         self.assertTrue(out.endswith(rest))
         self.assertEqual(stream.mended, 0)
         body = (FIXTURES / "tool-choice-auto.json").read_bytes()

@@ -214,7 +214,7 @@ class ExpiredTests(OAuthTestCase):
         self.assert_answered(client)
         self.assert_answered(self.ask_google(), self.ask_google())
         self.assertEqual(len(self.tokens.asked), 3)
-        self.assertEqual(self.executor.describe()["antigravity"][0].state, "set_aside")  # type: ignore[index]
+        self.assertEqual(self.executor.describe()["antigravity"][0].state, "set_aside")
 
     def test_nothing_to_renew_it_with(self) -> None:
         """An account that has only an access token is set aside at once."""

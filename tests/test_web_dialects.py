@@ -8,7 +8,7 @@ from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from aigateway.config import Account, ClientKey, Provider
+from aigateway.config import Account, ClientKey, Provider, Route, Target
 from aigateway.secret import Secret
 from aigateway.simulator import SimulatedAnthropic, SimulatedGemini
 
@@ -269,10 +269,14 @@ class HeldCountTests(Everywhere):
         """Its limit is its own: the account is asked for answers as before."""
         self.begin_held()
         client, asked = self.count()
-        asked.respond(b'{"type":"error","error":{"type":"rate_limit_error","message":"x"}}', 429, retry_after="60")
+        asked.respond(
+            b'{"type":"error","error":{"type":"rate_limit_error","message":"x"}}', 429, retry_after="60"
+        )
         self.network.flush()
         self.assertEqual(client.answer().headers["x-aigateway-estimated"], "true")
-        self.streaming({"model": "claude-sonnet-4-5", "max_tokens": 9, "messages": HELLO}, path="/v1/messages")
+        self.streaming(
+            {"model": "claude-sonnet-4-5", "max_tokens": 9, "messages": HELLO}, path="/v1/messages"
+        )
 
     def test_no_counter(self) -> None:
         """A server that speaks the dialect without its counter is no reason to fail the client."""
@@ -281,6 +285,19 @@ class HeldCountTests(Everywhere):
         asked.respond(b"<html>Not Found</html>", 404, content_type="text/html")
         self.network.flush()
         self.assertEqual(client.answer().headers["x-aigateway-estimated"], "true")
+
+    def test_only_counters_are_asked(self) -> None:
+        """A count does not go on to a provider that has no counter."""
+        route = Route(
+            model="fast", targets=(Target("anthropic", "claude-sonnet-4-5"), Target("openai", "gpt-4"))
+        )
+        claude = self.other("anthropic", PROVIDER_PORT, "/v1", "claude-sonnet-4-5")
+        self.start(config(claude, provider(port=OPENAI_PORT), routes=(route,)))
+        client, asked = self.streaming({"model": "fast", "messages": HELLO}, path="/v1/messages/count_tokens")
+        asked.respond(b"{}", 500)
+        self.network.flush()
+        self.assertEqual(client.answer().headers["x-aigateway-estimated"], "true")
+        self.assertEqual([attempt.provider for attempt in self.outcome().attempts], ["anthropic"])
 
     def test_what_the_provider_refuses(self) -> None:
         """A request that is wrong is refused, and not guessed at."""
