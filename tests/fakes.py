@@ -780,9 +780,7 @@ class GatewayTestCase(SynchronousTestCase):
         )
         self.executor = Executor(attempts, upstream, configuration.drain, network)
         state = State(None, self.signatures, network, wall=self.wall)
-        self.gateway = Gateway(
-            configuration, router, self.executor, self.stats, state, network, self.wall
-        )
+        self.gateway = Gateway(configuration, router, self.executor, self.stats, state, network, self.wall)
         network.listenTCP(GATEWAY_PORT, self.gateway.site)
 
     def client(self) -> Client:
