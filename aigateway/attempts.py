@@ -25,12 +25,11 @@ from .config import Account, Config, Route, Timeouts
 from .config import Provider as ProviderConfig
 from .credentials import Credentials
 from .dialects.base import Rendered
-from .dialects.fields import refuse_needed
+from .dialects.fields import refuse_dropped, refuse_needed
 from .dialects.spelling import told
 from .errors import (
     GatewayError,
     InternalError,
-    MalformedRequest,
     UpstreamBusy,
     UpstreamError,
     UpstreamGarbled,
@@ -176,7 +175,7 @@ class Attempts:
         exchange.estimated = True
         return prompt_tokens(chat)
 
-    def explain(self, chat: ChatRequest, client: str | None) -> Mapping[str, object]:
+    def explain(self, chat: ChatRequest, client: str | None, *, strict: bool) -> Mapping[str, object]:
         """Who would be asked for ``chat`` of ``client``'s now, and what; without asking, or signing
         in. Raises a `GatewayError`."""
         resolved = self._router.targets(chat.model)
@@ -213,6 +212,8 @@ class Attempts:
             },
             "body": msgspec.Raw(call.body),
         }
+        if strict:
+            refuse_dropped(rendered, name)
         shown["fields"] = field_report(chat, rendered)
         return shown
 
@@ -323,12 +324,8 @@ class Attempts:
             credential = await self._credentials.of(provider.name, provider.kind, one.account, one.base_url)
             rendered, call = job.prepare(exchange, one, credential)
             exchange.dropped, exchange.emulated = rendered.dropped, rendered.emulated
-            if rendered.dropped and exchange.strict:
-                names = ", ".join(rendered.dropped)
-                raise MalformedRequest(
-                    f"{provider.name} has no place for: {names}; leave them out, or do not ask for strict",
-                    param=rendered.dropped[0],
-                )
+            if exchange.strict:
+                refuse_dropped(rendered, provider.name)
             # A count comes at once, as the head of a stream does: the same limit applies.
             response = await self._send(one, call, streamed=one.streamed or job.counts)
             status = response.code

@@ -6,6 +6,7 @@ from .channel import GatewayRequest
 from .config import ClientKey, Config
 from .dialects import CLAUDE, DIALECTS, GEMINI, OPENAI, RESPONSES
 from .dialects.base import ClientDialect
+from .errors import MalformedRequest
 
 SDK_AGENTS = (b"OpenAI/", b"AsyncOpenAI/")
 
@@ -56,6 +57,13 @@ class DialectRules:
         if path.startswith(b"/v1/models") or (request is not None and is_openai_sdk(request)):
             return OPENAI
         return self._default
+
+
+def check_said(request: GatewayRequest, *known: ClientDialect) -> None:
+    """Raises `MalformedRequest` for a header ``X-AIGateway-Dialect`` that names none of ``known``."""
+    if request.getHeader(b"x-aigateway-dialect") is not None and said_dialect(request) not in known:
+        names = ", ".join(dialect.name for dialect in known)
+        raise MalformedRequest(f"X-AIGateway-Dialect: expected one of {names} here")
 
 
 def said_dialect(request: GatewayRequest) -> ClientDialect | None:

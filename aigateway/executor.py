@@ -76,9 +76,9 @@ class Executor(Service):
         """The tokens of the prompt, the provider's count or an estimate. Raises a `GatewayError`."""
         return await self._bounded(exchange, self._attempts.count(exchange))
 
-    def explain(self, chat: ChatRequest, client: str | None) -> Mapping[str, object]:
+    def explain(self, chat: ChatRequest, client: str | None, *, strict: bool) -> Mapping[str, object]:
         """What would become of ``chat`` of ``client``'s. Raises a `GatewayError`."""
-        return self._attempts.explain(chat, client)
+        return self._attempts.explain(chat, client, strict=strict)
 
     async def _bounded(self, exchange: Exchange, work: Coroutine[Any, Any, T]) -> T:
         """Run ``work`` within the total limit, as one of the exchanges that a drain waits for."""

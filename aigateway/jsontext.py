@@ -44,6 +44,13 @@ def escape_line_ends(encoded: bytes) -> bytes:
     return encoded
 
 
+def one_line(encoded: bytes) -> bytes:
+    """JSON text as it stands behind ``data: ``, without a line end of any kind. It must be well-formed."""
+    if b"\n" in encoded:
+        encoded = msgspec.json.format(encoded, indent=-1)
+    return encoded if encoded.isascii() else escape_line_ends(encoded)
+
+
 def check(raw: bytes) -> None:
     """Raise `BadJSON` unless ``raw`` is one JSON value, UTF-8, at most `MAX_DEPTH` deep, of at
     most `MAX_VALUES` values, without duplicate names in an object and without numbers beyond

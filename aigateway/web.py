@@ -23,7 +23,7 @@ from .admission import Admission
 from .channel import GatewayRequest, GatewaySite, send_error
 from .client_stream import ClientStream
 from .config import Config
-from .dialect_rules import DialectRules, key_of, said_dialect
+from .dialect_rules import DialectRules, check_said, key_of, said_dialect
 from .dialects import CLAUDE, DIALECTS, GEMINI, OPENAI, RESPONSES
 from .dialects.base import ClientDialect, ErrorAnswer
 from .dialects.claude import is_claude_body
@@ -115,7 +115,8 @@ class Gateway:
     @app.route("/v1/chat/completions", methods=["POST"])
     async def chat_completions(self, request: GatewayRequest) -> None:
         """Either dialect's body in; the house format out, OpenAI's to OpenAI's clients."""
-        await self._converse(request, self._rules.of_chat_completions(request), self._parse_either)
+        dialect = self._rules.of_chat_completions(request)
+        await self._converse(request, dialect, partial(self._parse_here, request))
 
     @app.route("/openai/v1/chat/completions", methods=["POST"])
     async def openai_chat_completions(self, request: GatewayRequest) -> None:
@@ -187,7 +188,7 @@ class Gateway:
             if not self._router.allowed(key, chat.model):
                 raise Forbidden(f"this key may not use model {chat.model!r}", param="model")
             client = key.name if key is not None else None
-            self._send_json(request, self._executor.explain(chat, client))
+            self._send_json(request, self._executor.explain(chat, client, strict=self._strict(request)))
         except GatewayError as error:
             self._send_error(request, error)
 
@@ -246,7 +247,7 @@ class Gateway:
             if count and chat.stream:  # its body may be that of the conversation
                 chat = msgspec.structs.replace(chat, stream=False)
             exchange.chat = chat
-            exchange.strict = self._config.strict or _says_true(request.getHeader(b"x-aigateway-strict"))
+            exchange.strict = self._strict(request)
             self._stats.stats.begin(dialect.name, chat.stream)
             counted = True
             if self._executor.stopping:
@@ -277,6 +278,10 @@ class Gateway:
             status = 0 if left and not request.startedWriting else int(request.code)
             self._stats.record(exchange.outcome(self._clock.seconds(), status, error, left=left))
 
+    def _strict(self, request: GatewayRequest) -> bool:
+        """Whether a field without a place refuses the request."""
+        return self._config.strict or _says_true(request.getHeader(b"x-aigateway-strict"))
+
     def _read(self, request: GatewayRequest, parse: Callable[[bytes], ChatRequest]) -> ChatRequest:
         """The request's body as a chat. Raises `MalformedRequest` or `UnsupportedMediaType`."""
         media = request.getHeader(b"content-type") or b""
@@ -293,6 +298,10 @@ class Gateway:
             chat = msgspec.structs.replace(chat, headers=headers)
         return chat
 
+    def _parse_here(self, request: GatewayRequest, raw: bytes) -> ChatRequest:
+        check_said(request, CLAUDE, OPENAI)
+        return self._parse_either(raw)
+
     def _parse_either(self, raw: bytes) -> ChatRequest:
         if is_claude_body(raw):
             return parse_claude(raw, max_tokens_default=self._config.max_tokens)
@@ -302,6 +311,7 @@ class Gateway:
         """A body for ``/v1/explain``: in the dialect that the header names, else the one that it
         looks like. Gemini's has no model in it, so that may be in the query or beside it."""
         check(raw)
+        check_said(request, *DIALECTS.values())
         top = given(raw)
         dialect = said_dialect(request)
         if dialect is None and "contents" in top:

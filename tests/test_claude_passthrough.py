@@ -411,6 +411,15 @@ class KeptTests(SynchronousTestCase):
                     expected["stream"] = stream
                 self.assertEqual(body, expected, path.name)
 
+    def test_blocks_of_any_kind(self) -> None:
+        """What nobody knows of a block may be named as what is known of thinking."""
+        odd = {"type": "brand_new", "data": {"a": 1}, "signature": [1]}
+        result = {"type": "tool_result", "tool_use_id": "t", "content": "x", "signature": {"a": 1}}
+        messages = [ASK, {"role": "assistant", "content": [thinking(SIGNATURE), odd]}]
+        messages.append({"role": "user", "content": [result]})
+        raw = json.dumps({"model": "m", "max_tokens": 9, "messages": messages}).encode()
+        self.assertEqual(json.loads(keep(parse_request(raw), LAST, stream=False).body)["messages"], messages)
+
     def test_another_model(self) -> None:
         """Where the provider is asked for another model, the answer is to have the client's name."""
         body = {"model": "fast", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}

@@ -337,7 +337,7 @@ class ThoughtTests(RenderTests):
         """With a budget, thinking is off while the turn at hand has called tools without signed
         thinking before the first call; adaptive thinking stays on."""
         loop = (user("a"), model(CALL), user(RESULT))
-        self.assertNotIn("thinking", self.render(asks(*loop, effort="high"), HAIKU, dropped="thinking"))
+        self.assertNotIn("thinking", self.render(asks(*loop, effort="high"), HAIKU, dropped="reasoning_effort"))
         self.assertEqual(self.render(asks(*loop, effort="high"), OPUS_47)["thinking"]["type"], "adaptive")
         begun = model(ThinkingBlock("Hm", SIGNATURE), CALL)
         again = ToolUseBlock("call_2", "look", "{}")

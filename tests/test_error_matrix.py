@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import unittest
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import anthropic
@@ -343,11 +344,9 @@ class Clients:
 class Raised(unittest.TestCase):
     """What the official SDKs raise."""
 
-    clients: Clients
-
-    @classmethod
-    def setUpClass(cls) -> None:
-        cls.clients = Clients()
+    @cached_property
+    def clients(self) -> Clients:
+        return Clients()
 
     def test_by_meaning(self) -> None:
         """Each recorded error is raised as the SDK's own class for what it means."""
@@ -474,11 +473,9 @@ def faults() -> Iterator[tuple[str, Fault]]:
 class Streams(Meant):
     """A failure that a provider tells with HTTP 200, in a stream or instead of one."""
 
-    clients: Clients
-
-    @classmethod
-    def setUpClass(cls) -> None:
-        cls.clients = Clients()
+    @cached_property
+    def clients(self) -> Clients:
+        return Clients()
 
     def read(self, fault: Fault, dialect: str, data: bytes) -> tuple[Stream, bytes]:
         """The stream that ``data`` became for a client of ``dialect``, and all that the client got."""

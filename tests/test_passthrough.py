@@ -355,6 +355,20 @@ class MendingTests(SynchronousTestCase):
         told = self.passed(ROLE, *[chunk(delta={"tool_calls": [piece]}) for piece in pieces], STOP, DONE)
         self.assertEqual(told["calls"], [["f", '{"x":1}']])
 
+    def test_call_without_arguments(self) -> None:
+        """A call that came without arguments gets an empty object, which clients can parse, wherever
+        its name came; one that the limit of tokens cut short does not become a call to run."""
+        call = {"index": 0, "id": "c", "type": "function", "function": {"name": "f", "arguments": ""}}
+        named = chunk(delta={"tool_calls": [call]})
+        at_the_end = chunk(delta={"tool_calls": [call]}, finish_reason="tool_calls")
+        nothing = chunk(delta={"tool_calls": [{"index": 0, "function": {"arguments": ""}}]})
+        for frames in ((named, STOP), (named, nothing, STOP), (at_the_end,)):
+            out, stream = run(ROLE + b"".join(frames) + DONE, usage=False)
+            self.assertEqual(check(out, usage=False)["calls"], [["f", "{}"]])
+            self.assertGreater(stream.mended, 0)
+        cut = self.passed(ROLE, named, chunk(finish_reason="length"), DONE)
+        self.assertEqual((cut["stop"], cut["calls"]), ("length", [["f", ""]]))
+
     def test_calls_under_one_index(self) -> None:
         """A second call under the first one's index gets the pieces that follow it, here as in the hub."""
         pieces: list[dict[str, Any]] = [
@@ -457,14 +471,16 @@ class WholeTests(SynchronousTestCase):
         """A finish reason, usage or arguments that OpenAI would not send are put right."""
         kind = KINDS["openai"](None)
         call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": {"a": 1}}}
-        message = {"role": "assistant", "content": None, "tool_calls": [call]}
+        empty = {"id": "d", "type": "function", "function": {"name": "f", "arguments": ""}}
+        message = {"role": "assistant", "content": None, "tool_calls": [call, empty]}
         body = json.dumps({"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}).encode()
         out = kind.pass_reply(body, kind.parse_reply(body), WHOLE)
         assert out is not None
         value = json.loads(out)
         self.assertEqual(value["object"], "chat.completion")
         self.assertEqual(value["choices"][0]["finish_reason"], "tool_calls")
-        self.assertEqual(value["choices"][0]["message"]["tool_calls"][0]["function"]["arguments"], '{"a":1}')
+        calls = value["choices"][0]["message"]["tool_calls"]
+        self.assertEqual([call["function"]["arguments"] for call in calls], ['{"a":1}', "{}"])
         self.assertIn("total_tokens", value["usage"])
 
     def test_unreadable(self) -> None:

@@ -121,8 +121,10 @@ class ShapeTests(GeminiTestCase):
         config = {"responseMimeType": "application/json", "responseSchema": schema}
         whole = self.whole("gemini-2.5-flash", gemini("x", generationConfig=config))
         self.assertEqual(said_in([whole])["text"], '{"title":"sample title"}')
-        whole = self.whole("gemini-2.5-flash", gemini("hello", generationConfig={"maxOutputTokens": 3}))
-        self.assertEqual(whole["candidates"][0]["finishReason"], "MAX_TOKENS")
+        for limit in (3, 0):
+            body = gemini("hello", generationConfig={"maxOutputTokens": limit})
+            whole = self.whole("gemini-2.5-flash", body)
+            self.assertEqual(whole["candidates"][0]["finishReason"], "MAX_TOKENS")
 
 
 class RefusalTests(GeminiTestCase):

@@ -360,6 +360,26 @@ class ExplainTests(Everywhere):
         self.assertEqual(self.explain(plain, ("x-aigateway-dialect", "claude"))["dialect"], "claude")
         self.assertEqual(self.explain(plain, ("anthropic-version", "2023-06-01"))["dialect"], "claude")
 
+    def test_strict(self) -> None:
+        """A request that strict would refuse is refused here, too."""
+        self.begin()
+        body = {"model": "claude-sonnet-4-5", "messages": HELLO, "seed": 7}
+        answer = self.post("/v1/explain", body, ("x-aigateway-strict", "true"))
+        self.assertEqual((answer.status, "seed" in answer.body.decode()), (400, True))
+
+    def test_unknown_dialects(self) -> None:
+        """A dialect that is none, or none of this path, is refused, not passed over."""
+        self.begin()
+        body = {"model": "gpt-4", "messages": HELLO}
+        for path, name in (
+            ("/v1/explain", "klingon"),
+            ("/v1/chat/completions", "klingon"),
+            ("/v1/chat/completions", "gemini"),
+        ):
+            with self.subTest(path, name=name):
+                answer = self.post(path, body, ("x-aigateway-dialect", name))
+                self.assertEqual((answer.status, "claude, openai" in answer.body.decode()), (400, True))
+
     def test_refusals(self) -> None:
         """What would be refused is refused here, too."""
         self.begin()

@@ -147,6 +147,16 @@ def refuse_needed(chat: ChatRequest, rendered: Rendered, provider: str) -> None:
         raise wrong(name, problem, code="unsupported_parameter")
 
 
+def refuse_dropped(rendered: Rendered, provider: str) -> None:
+    """Raises `MalformedRequest` where ``provider`` has no place for a field: what ``strict`` asks for."""
+    if rendered.dropped:
+        names = ", ".join(rendered.dropped)
+        raise MalformedRequest(
+            f"{provider} has no place for: {names}; leave them out, or do not ask for strict",
+            param=rendered.dropped[0],
+        )
+
+
 def one_of(value: str, allowed: Collection[str], place: str) -> str:
     """``value`` if it is ``allowed``; raises `MalformedRequest`."""
     if value not in allowed:

@@ -185,7 +185,7 @@ class OpenAI(Kind):
     def classify(self, body: bytes) -> UpstreamError:
         """The meaning of an error object that came with HTTP 200, in a stream or whole."""
         told = read_error(body)
-        if told == ErrorBody() and body.lstrip()[:1] == b"{":
+        if not (told.message or told.code) and body.lstrip()[:1] == b"{":
             return UpstreamGarbled("the provider sent neither an answer nor an error")
         return self.error_of(told.status or _status_told(told), told, None, None)
 

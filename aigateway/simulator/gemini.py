@@ -83,7 +83,7 @@ class GeminiWire(GoogleWire):
     ) -> dict[str, object]:
         chunk = super().chunk(asked, parts, usage, finish)
         match chunk:
-            case {"candidates": [dict() as candidate]} if finish and "functionCall" in parts[-1]:
+            case {"candidates": [dict() as candidate]} if finish and parts and "functionCall" in parts[-1]:
                 candidate["finishMessage"] = "Model generated function call(s)."
         return chunk
 

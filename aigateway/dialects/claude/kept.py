@@ -26,16 +26,18 @@ HEADERS = ("anthropic-version", "anthropic-beta")
 
 
 class _Outline(msgspec.Struct):
-    """What has to be known of a block to keep it, or not."""
+    """What has to be known of a block to keep it, or not. Only in blocks of thinking are
+    ``signature`` and ``data`` known to be texts."""
 
     type: str = ""
-    signature: str | None = None
-    data: str | None = None
+    signature: object = None
+    data: object = None
 
 
 _outline = msgspec.json.Decoder(_Outline).decode
 _blocks = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_edits = msgspec.json.Decoder(list[dict[str, object]]).decode
 _objects = msgspec.json.Decoder(list[dict[str, msgspec.Raw]]).decode
 
 
@@ -76,11 +78,12 @@ def _has_thinking(chat: ChatRequest) -> bool:
 def _stop_thinking(body: dict[str, Any], dropped: dict[str, None]) -> None:
     """Without thinking, what clears it from the context is refused too."""
     del body["thinking"]
-    if "context_management" not in body:
-        return
-    management = _object(body["context_management"])
-    edits = _blocks(management.get("edits", b"[]"))
-    left = [edit for edit in edits if not _outline(edit).type.startswith("clear_thinking")]
+    try:
+        management = _object(body.get("context_management", b"{}"))
+        edits = _edits(management.get("edits", b"[]"))
+    except msgspec.ValidationError:
+        return  # null, or what Anthropic itself will refuse
+    left = [edit for edit in edits if not str(edit.get("type")).startswith("clear_thinking")]
     if len(left) < len(edits):
         dropped["context_management"] = None
         body["context_management"] = {**management, "edits": left}
@@ -155,7 +158,7 @@ class _Turns:
         of Antigravity's wrapping; None where it is not Claude's."""
         name = "signature" if outline.type == "thinking" else "data"
         given = outline.signature if outline.type == "thinking" else outline.data
-        own = signed.for_claude(given or "") if given not in self._foreign else None
+        own = signed.for_claude(given) if isinstance(given, str) and given not in self._foreign else None
         if own is None or own == given:
             return None if own is None else block
         return {**_object(block), name: own}

@@ -13,9 +13,9 @@ from typing import Any
 import msgspec
 
 from ...events import Usage
-from ...jsontext import encode, escape_line_ends
+from ...jsontext import encode, escape_line_ends, one_line
 from .. import surrogates
-from .steps import Step
+from .steps import Message, Step
 from .usage import Tally, render_usage
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
@@ -25,6 +25,7 @@ _STARTS: dict[str, dict[str, object]] = {
     "thinking_delta": {"type": "thinking", "thinking": "", "signature": ""},
     "signature_delta": {"type": "thinking", "thinking": "", "signature": ""},
 }
+_BLOCK_OF = {"text_delta": "text", "thinking_delta": "thinking", "input_json_delta": "tool_use"}
 STOP = {"type": "message_stop"}
 
 
@@ -45,8 +46,9 @@ class Mender:
         self._started = False
         self._next = 0  # the index of the next block
         self._open = False
+        self._kind = ""  # of the open block
         self._index: object = None  # of the open block, as the provider counts
-        self._broken_off: list[object] = []  # of blocks that another one interrupted
+        self._broken_off: set[int] = set()  # of blocks that another one interrupted
         self._told = False  # message_start told the stop reason already
         self._last: bytes | None = None  # the message_delta that waits
         self.mended = 0
@@ -58,14 +60,16 @@ class Mender:
         type = step.type
         if not typed:
             self.mended += 1
-            data = to_text({"type": type, **_decoded(data)})
-        if type == "content_block_delta" and self._open and step.index == self._next - 1:
-            return self._frame(type, data, name)
+            data = to_text({"type": type} | _decoded(data) | {"type": type})
         match type:
+            case "content_block_delta":
+                return self._delta(data, step, name)
+            case "content_block_start":
+                return self._start_block(data, step, name)
+            case "content_block_stop":
+                return self._stop_block(data, step, name)
             case "message_start":
                 return self._start(data, step, name)
-            case "content_block_start" | "content_block_delta" | "content_block_stop":
-                return self._block(data, step, name)
             case "message_delta":
                 return self._hold(data, step, name)
             case "message_stop":
@@ -80,7 +84,7 @@ class Mender:
     ) -> bytes:
         """What is left to say, with the provider's message_stop or, without, one of our own. ``stop``
         and ``usage`` stand in for a message_delta that did not come."""
-        out = self._closed()
+        out = self._begun() + self._closed()
         if self._last is not None:
             out += self._last
             self._last = None
@@ -99,13 +103,18 @@ class Mender:
 
     # --------------------------------------------------------------- one event
 
-    def _start(self, data: bytes, step: Step, name: bytes) -> bytes:
+    def _begun(self) -> bytes:
+        """The message_start that the provider has left out."""
         if self._started:
+            return b""
+        return self._start(encode({"type": "message_start", "message": {}}), Step(message=Message()), b"")
+
+    def _start(self, data: bytes, step: Step, name: bytes) -> bytes:
+        message = step.message
+        if self._started or message is None:
             self.mended += 1
             return b""
         self._started = True
-        message = step.message
-        assert message is not None
         self._next = len(message.content or ())
         self._told = bool(message.stop_reason)
         tally = Tally()
@@ -127,7 +136,7 @@ class Mender:
         self.mended += not clean
         value = _decoded(data)
         given = value["message"]
-        counts = given.get("usage") or {}
+        counts = _counts(given)
         if not self._told and (usage is None or not usage.prompt_tokens):
             counts = {**counts, "input_tokens": self._prompt()}
         counts.setdefault("output_tokens", 0)
@@ -142,45 +151,63 @@ class Mender:
         value["message"] = {"stop_reason": None, "stop_sequence": None, **given, **ours}
         return _frame("message_start", to_text(value))
 
-    def _block(self, data: bytes, step: Step, name: bytes) -> bytes:
-        out = b""
-        if step.type == "content_block_start":
-            if step.content_block is None:
-                self.mended += 1
-                return b""
-            if self._open and self._index != step.index:
-                self._broken_off.append(self._index)
-            out = self._closed()
-            self._begin(step.index)
-        elif step.type == "content_block_stop":
-            if not self._open or step.index in self._broken_off:
-                self.mended += 1
-                return b""
-            self._open = False
-        elif not self._open:
-            start = _STARTS.get(step.delta.type) if step.delta is not None else None
+    def _start_block(self, data: bytes, step: Step, name: bytes) -> bytes:
+        if step.content_block is None:
             self.mended += 1
-            if start is None:
+            return b""
+        if self._open and self._index != step.index and type(self._index) is int:
+            self._broken_off.add(self._index)
+        out = self._begun() + self._closed()
+        if not step.content_block.type:
+            self.mended += 1  # its deltas say what it is
+            return out
+        self._begin(step.content_block.type, step.index)
+        return out + self._numbered(data, step, name)
+
+    def _delta(self, data: bytes, step: Step, name: bytes) -> bytes:
+        kind = step.delta.type if step.delta is not None else ""
+        # A server that goes on to think or to speak in the block at hand means another one.
+        strange = kind in _BLOCK_OF and _BLOCK_OF[kind] != self._kind and self._kind in _BLOCK_OF.values()
+        if not self._open or (strange and kind in _STARTS and self._kind != "tool_use"):
+            if kind not in _STARTS:
+                self.mended += 1
                 return b""
-            self._begin(step.index)
+            out = self._begun() + self._closed()
+            self.mended += 1
+            start = _STARTS[kind]
+            self._begin(str(start["type"]), step.index)
             begun = {"type": "content_block_start", "index": self._next - 1, "content_block": start}
-            out = _frame("content_block_start", encode(begun))
-        if step.index == self._next - 1:
-            return out + self._frame(step.type, data, name)
+            return out + _frame("content_block_start", encode(begun)) + self._numbered(data, step, name)
+        if strange or not kind:
+            self.mended += 1  # nobody could read it
+            return b""
+        return self._numbered(data, step, name)
+
+    def _stop_block(self, data: bytes, step: Step, name: bytes) -> bytes:
+        if not self._open or (type(step.index) is int and step.index in self._broken_off):
+            self.mended += 1
+            return b""
+        self._open = False
+        return self._numbered(data, step, name)
+
+    def _numbered(self, data: bytes, step: Step, name: bytes) -> bytes:
+        """An event of the block at hand, with the number that it has here."""
+        if type(step.index) is int and step.index == self._next - 1:
+            return self._frame(step.type, data, name)
         self.mended += 1
         value = _decoded(data)
         value["index"] = self._next - 1
-        return out + _frame(step.type, to_text(value))
+        return _frame(step.type, to_text(value))
 
-    def _begin(self, index: object) -> None:
-        self._open, self._index = True, index
+    def _begin(self, kind: str, index: object) -> None:
+        self._open, self._kind, self._index = True, kind, index
         self._next += 1
-        if index in self._broken_off:
-            self._broken_off.remove(index)
+        if type(index) is int:
+            self._broken_off.discard(index)
 
     def _hold(self, data: bytes, step: Step, name: bytes) -> bytes:
         """Keep ``message_delta`` for the end. Of several the last that tells a stop reason counts."""
-        out = self._closed()
+        out = self._begun() + self._closed()
         delta = step.delta
         if delta is None or (not delta.stop_reason and self._last is not None):
             self.mended += 1
@@ -196,7 +223,7 @@ class Mender:
         value = _decoded(data)
         value["delta"] = {"stop_sequence": None, **value["delta"]}
         if tally.usage is None:
-            value["usage"] = {**(value.get("usage") or {}), "output_tokens": 0}
+            value["usage"] = {**_counts(value), "output_tokens": 0}
         self._last = _frame("message_delta", to_text(value))
         return out
 
@@ -215,11 +242,9 @@ class Mender:
         return _frame(type, one_line(data))
 
 
-def one_line(data: bytes) -> bytes:
-    """JSON text as it stands behind ``data: ``, without a line end of any kind."""
-    if b"\n" in data:
-        data = msgspec.json.format(data, indent=-1)
-    return data if data.isascii() else escape_line_ends(data)
+def _counts(value: dict[str, Any]) -> dict[str, Any]:
+    usage = value.get("usage")
+    return usage if isinstance(usage, dict) else {}
 
 
 def to_text(value: dict[str, Any]) -> bytes:

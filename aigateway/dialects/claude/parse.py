@@ -34,6 +34,9 @@ from .. import fields, strays
 from . import shapes
 
 ROLES = ("user", "assistant", "system")
+MOST_NESTED = 4
+"""Lists of blocks inside each other: a message's, a tool result's, a document's, and one to spare. Each
+is read once for every list that it is in."""
 
 # Fields of the dialect that a `ChatRequest` has no word for.
 _NO_WORD: dict[str, tuple[bytes, ...]] = {
@@ -105,6 +108,10 @@ def parse_request(raw: bytes, *, max_tokens_default: int | None = None) -> ChatR
 
 
 class _Reading(fields.Reading):
+    def __init__(self) -> None:
+        super().__init__()
+        self._nested = 0  # lists of blocks around the one that is read
+
     def messages(self, messages: list[shapes.Message]) -> tuple[Message, ...]:
         return tuple(
             Message(
@@ -154,9 +161,13 @@ class _Reading(fields.Reading):
     def _content(self, content: str | list[msgspec.Raw], place: str) -> tuple[RequestBlock, ...]:
         if isinstance(content, str):
             return (TextBlock(content),) if content else ()
+        self._nested += 1
+        if self._nested > MOST_NESTED:
+            raise fields.wrong(place, f"lists of blocks are nested more than {MOST_NESTED} deep")
         blocks: list[RequestBlock] = []
         for index, raw in enumerate(content):
             blocks += self._blocks(raw, f"{place}[{index}]")
+        self._nested -= 1
         return tuple(blocks)
 
     def _blocks(self, raw: msgspec.Raw, place: str) -> Iterator[RequestBlock]:
@@ -264,6 +275,7 @@ def is_claude_body(raw: bytes) -> bool:
     if _CLAUDE_WORDS.search(raw) is None:
         return False
     try:
+        fields.check(raw)  # first: it bounds what the rest may cost
         top = fields.given(raw)
         if "system" in top:
             return True

@@ -8,25 +8,26 @@ breaks the grammar is mended (`mending`), and counted.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import msgspec
 
 from ... import estimate
-from ...errors import UpstreamError, UpstreamGarbled
+from ...errors import UpstreamGarbled
 from ...events import ChatReply, Event, Failed, Finished, InputDelta, TextDelta, ThinkingDelta
-from ...jsontext import encode
+from ...jsontext import encode, one_line
 from ...sse import Frame
 from ...translate import Answering, Translator
 from .. import surrogates
 from ..surrogates import BAD_JSON
-from .mending import Mender, one_line
+from .mending import Mender
 from .reader import ClaudeReader
 from .usage import render_usage
 from .writer import ClaudeWriter, message_id
 
 MAX_HELD = 1024 * 1024
 """Bytes of events that say nothing, before the first that does."""
+
+_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 class ClaudePassthrough(Translator):
@@ -70,10 +71,11 @@ class ClaudePassthrough(Translator):
                 self.begun = block is not None and block.type not in ("text", "thinking")
             if self.failure is not None:
                 break
-            if step is not None:
+            if self.ended and (step is None or step.type != "message_stop"):
+                # A fault after the stop reason.
+                out += [] if self._raw else [self._tail()]
+            elif step is not None:
                 out.append(self._pass(frame))
-            elif self.ended and not self._raw:  # an error after the stop reason
-                out.append(self._tail())
             if self.ended:
                 break
         self.mended = self._mender.mended
@@ -137,10 +139,14 @@ class ClaudePassthrough(Translator):
                 event = b"event: %b\n" % frame.event if frame.event else b""
                 return b"%bdata: %b\n\n" % (event, one_line(data))
             if step.type == "message_stop":
-                return self._tail(data, frame.event)
+                return self._tail(data if reader.typed else None, frame.event)
             return self._mender.mend(data, step, frame.event, typed=reader.typed)
         except BAD_JSON as error:
-            self._fault(UpstreamGarbled(f"the provider sent an event that is none: {error}"))
+            fault = UpstreamGarbled(f"the provider sent an event that is none: {error}")
+            if self.ended:  # it was to be the last, and the answer is whole
+                self.late_error = fault
+                return b"" if self._raw else self._tail()
+            self._fail(fault)
             return b""
 
     def _tail(self, data: bytes | None = None, name: bytes = b"") -> bytes:
@@ -148,27 +154,26 @@ class ClaudePassthrough(Translator):
         stop = self.stop_reason or ""
         return self._mender.end(data, name, stop, self.usage())
 
-    def _fault(self, error: UpstreamError) -> None:
-        """What the reader had no eyes for."""
-        self.ended = False
-        self._fail(error)
-
 
 def pass_reply(body: bytes, reply: ChatReply, answering: Answering) -> bytes:
     """A whole answer as it came; mended where it is no ``message`` by the book."""
     try:
         body.decode("utf-8")
-        value, body = surrogates.decode(msgspec.json.decode, body)
+        value, body = surrogates.decode(_object, body)
     except BAD_JSON as error:
         raise UpstreamGarbled(f"the provider's answer is not JSON: {error}") from None
-    mended: dict[str, Any] = {}
-    wanted = {"type": "message", "role": "assistant", "stop_reason": reply.stop_reason}
+    mended: dict[str, object] = {}
+    wanted = {
+        "type": "message",
+        "role": "assistant",
+        "stop_reason": reply.stop_reason,
+        "id": message_id("", answering.id),
+        "model": answering.chat.model,
+    }
     for name, word in wanted.items():
-        if not value.get(name):
+        if not msgspec.json.decode(value.get(name, b"null")):
             mended[name] = word
-    if not value.get("id"):
-        mended["id"] = message_id("", answering.id)
-    if not value.get("model") or answering.rendered.asked_model:
+    if answering.rendered.asked_model:
         mended["model"] = answering.chat.model
     if "stop_sequence" not in value:
         mended["stop_sequence"] = reply.stop_sequence

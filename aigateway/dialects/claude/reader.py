@@ -57,6 +57,7 @@ STOP_REASONS = {
 }
 STOP_REASONS["compaction"] = "max_tokens"  # the answer stops short of what was asked
 """Why an answer ended; any other word is an end of turn."""
+_SAID = ("text", "thinking")
 
 
 def _tool_id() -> str:
@@ -86,6 +87,7 @@ class ClaudeReader:
         self._index: object = None  # its index, as the provider counts
         self._broken_off: set[int] = set()  # indices of blocks that another one interrupted
         self._told = False  # the open block has an event of its own
+        self._signature = ""  # of the open block of thinking; it is told last
         self._pieces = False  # the open call's input has come in pieces
         self._ids: set[str] = set()
         self._stop = ""
@@ -200,6 +202,8 @@ class ClaudeReader:
                 return
         if type(index) is int:
             self._broken_off.discard(index)
+        if not block.type:
+            return  # its deltas say what it is
         self._block, self._index, self._told, self._pieces = block, index, False, False
         match block.type:
             case "text" if block.text:
@@ -207,8 +211,7 @@ class ClaudeReader:
             case "thinking":
                 if block.thinking:
                     self._say(ThinkingDelta(block.thinking), "thinking", events)
-                if block.signature:
-                    self._say(SignatureDelta(block.signature), "thinking", events)
+                self._signature = block.signature or ""
             case "redacted_thinking" if block.data:
                 self._start(BlockStarted("redacted_thinking", data=block.data), events)
             case "tool_use":
@@ -238,8 +241,8 @@ class ClaudeReader:
                 if delta.thinking:
                     self._say(ThinkingDelta(delta.thinking), "thinking", events)
             case "signature_delta":
-                if delta.signature:
-                    self._say(SignatureDelta(delta.signature), "thinking", events)
+                if delta.signature and self._may_say("thinking", events, signing=True):
+                    self._signature = delta.signature
             case "input_json_delta":
                 if self._block is None:
                     events += self.fail(UpstreamGarbled("the provider sent a call's input outside a call"))
@@ -247,16 +250,25 @@ class ClaudeReader:
                     self._pieces = True
                     events.append(InputDelta(delta.partial_json))
 
-    def _say(self, event: TextDelta | ThinkingDelta | SignatureDelta, kind: str, events: list[Event]) -> None:
-        """A piece of a text or of a thought, in its block; a server may have left its start out."""
+    def _say(self, event: TextDelta | ThinkingDelta, kind: str, events: list[Event]) -> None:
+        """A piece of a text or of a thought, in its block."""
+        if self._may_say(kind, events):
+            if not self._told:
+                self._start(BlockStarted(kind), events)
+            events.append(event)
+
+    def _may_say(self, kind: str, events: list[Event], *, signing: bool = False) -> bool:
+        """Whether a block of ``kind`` is open, or may be now: a server may have left its start out, or
+        go on to think or to speak in the block at hand."""
+        if self._block is not None and self._block.type != kind:
+            if signing or self._block.type not in _SAID:
+                return False
+            index = self._index
+            self._close(events)
+            self._index = index
         if self._block is None:
-            self._block = Block(kind)
-            self._told = False
-        elif self._block.type != kind:
-            return
-        if not self._told:
-            self._start(BlockStarted(kind), events)
-        events.append(event)
+            self._block, self._told = Block(kind), False
+        return True
 
     def _start(self, event: BlockStarted, events: list[Event]) -> None:
         self._told = True
@@ -270,6 +282,11 @@ class ClaudeReader:
 
     def _close(self, events: list[Event]) -> None:
         block, self._block, self._index = self._block, None, None
+        signature, self._signature = self._signature, ""
+        if block is not None and signature:
+            if not self._told:
+                self._start(BlockStarted("thinking"), events)
+            events.append(SignatureDelta(signature))
         if block is None or not self._told:
             return
         if block.type == "tool_use" and not self._pieces:

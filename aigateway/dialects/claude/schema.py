@@ -8,6 +8,8 @@ official SDK does it.
 
 from __future__ import annotations
 
+from collections import Counter
+from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from ...jsontext import encode
@@ -29,6 +31,12 @@ _FORMATS = {
 _TYPES = {"object", "array", "string", "integer", "number", "boolean", "null"}
 _ALTERNATIVES = ("anyOf", "oneOf", "allOf")
 _DEFINITIONS = ("$defs", "definitions")
+# What says something of one type alone; the rest is told in words where there are several.
+_OF_TYPE = {
+    "object": ("properties", "required", "additionalProperties"),
+    "array": ("items", "minItems"),
+    "string": ("format",),
+}
 # Says nothing to the model.
 _ABOUT_ITSELF = ("$schema", "$id", "$comment", "$anchor")
 
@@ -40,6 +48,8 @@ class Unfit(ValueError):
 def of_input(schema: Schema | None) -> Schema:
     """The schema of a tool's input: of an object, its root's alternatives merged. Raises `Unfit`."""
     given = {name: value for name, value in (schema or {}).items() if value is not None}
+    if isinstance(given.get("type"), list) and "object" in given["type"]:
+        given["type"] = "object"
     given = _merged(given)
     whole: Schema = {"type": "object", "properties": {}, **given}
     if whole["type"] != "object" or not isinstance(whole["properties"], dict):
@@ -53,30 +63,53 @@ def _merged(schema: Schema) -> Schema:
     if not any(word in schema for word in _ALTERNATIVES):
         return schema
     merged = {word: value for word, value in schema.items() if word not in _ALTERNATIVES}
-    properties = dict(merged.get("properties") or {})
-    required = list(merged.get("required") or ())
+    properties = dict(_properties(schema))
+    required = _required(schema)
     for word in _ALTERNATIVES:
-        branches = [_resolved(branch, schema) for branch in schema.get(word) or ()]
+        branches = _branches(schema, word)
         for branch in branches:
-            for name, value in (branch.get("properties") or {}).items():
+            for name, value in _properties(branch).items():
                 properties.setdefault(name, value)
-        demands = [list(branch.get("required") or ()) for branch in branches]
-        for name in dict.fromkeys(name for demand in demands for name in demand):
-            if word == "allOf" or all(name in demand for demand in demands):
-                required.append(name)
+        demanded = Counter(name for branch in branches for name in dict.fromkeys(_required(branch)))
+        least = 1 if word == "allOf" else len(branches)
+        required += [name for name, times in demanded.items() if times >= least]
     merged["properties"] = properties
     if required:
         merged["required"] = list(dict.fromkeys(required))
     return merged
 
 
-def _resolved(branch: object, root: Schema) -> Schema:
-    """An alternative at the root of a schema, which must be an object's."""
-    if isinstance(branch, dict) and "$ref" in branch:
-        branch = _definitions(root).get(_referred(branch["$ref"]))
-    if not isinstance(branch, dict) or branch.get("type", "object") != "object":
-        raise Unfit("the alternatives at its root must be objects")
-    return _merged(branch)
+def _branches(schema: Schema, word: str) -> list[Schema]:
+    """The alternatives at the root of a schema, each of them once."""
+    given = schema.get(word) or []
+    if not isinstance(given, list):
+        raise Unfit("the alternatives at its root must be a list")
+    found: list[Schema] = []
+    definitions, referred = _definitions(schema), set()
+    for branch in given:
+        if isinstance(branch, dict) and "$ref" in branch:
+            name = _referred(branch["$ref"])
+            if name in referred:
+                continue
+            referred.add(name)
+            branch = definitions.get(name)
+        if not isinstance(branch, dict) or branch.get("type", "object") != "object":
+            raise Unfit("the alternatives at its root must be objects")
+        found.append(_merged(branch))
+    return found
+
+
+def _properties(schema: Schema) -> Schema:
+    properties = schema.get("properties") or {}
+    if not isinstance(properties, dict):
+        raise Unfit('its "properties" must be an object')
+    return properties
+
+
+def _required(schema: Schema) -> list[str]:
+    """The names that are required; a word of another kind there requires none."""
+    names = schema.get("required")
+    return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
 
 
 def limited(schema: object) -> Schema:
@@ -122,8 +155,7 @@ def _limited(schema: object) -> Schema:
             if rest.pop(word, None) not in (None, False):
                 raise Unfit("a part of it has alternatives and more beside them")
     elif isinstance(kinds, list) and not literal:
-        words = {word: rest.pop(word) for word in tuple(rest)}
-        found["anyOf"] = [_limited({**(words if kind != "null" else {}), "type": kind}) for kind in kinds]
+        found["anyOf"] = _by_type(kinds, rest)
     elif not literal:
         _typed(kinds or ("object" if "properties" in rest else None), rest, found)
     if rest:
@@ -132,6 +164,19 @@ def _limited(schema: object) -> Schema:
             f"{found['description']}\n\n{{{told}}}" if "description" in found else f"{{{told}}}"
         )
     return found
+
+
+def _by_type(kinds: list[object], rest: Schema) -> list[Schema]:
+    """A schema for each of several types, of the words in ``rest`` that are about it. No word goes to
+    two of them: nested, they would double at each level."""
+    if not kinds or not all(isinstance(kind, str) for kind in kinds):
+        raise Unfit("a part of it has no type")
+    return [
+        _limited(
+            {"type": kind} | {word: rest.pop(word) for word in _OF_TYPE.get(str(kind), ()) if word in rest}
+        )
+        for kind in dict.fromkeys(kinds)
+    ]
 
 
 def _literals(rest: Schema, found: Schema) -> bool:
@@ -153,14 +198,14 @@ def _typed(kind: object, rest: Schema, found: Schema) -> None:
         raise Unfit("a part of it has no type")
     found["type"] = kind
     if kind == "object":
-        properties = rest.pop("properties", None) or {}
+        properties, required = _properties(rest), _required(rest)
+        rest.pop("properties", None)
         others = rest.pop("additionalProperties", None)
         if not properties and others is not False:
             raise Unfit("an object in it has names that are not known")
         found["properties"] = {name: _limited(value) for name, value in properties.items()}
         found["additionalProperties"] = False
-        required = rest.pop("required", None)
-        if isinstance(required, list):
+        if rest.pop("required", None) is not None:
             found["required"] = [name for name in required if name in properties]
     elif kind == "array":
         if "items" not in rest:
@@ -168,7 +213,7 @@ def _typed(kind: object, rest: Schema, found: Schema) -> None:
         found["items"] = _limited(rest.pop("items"))
         if rest.get("minItems") in (0, 1):
             found["minItems"] = rest.pop("minItems")
-    elif kind == "string" and rest.get("format") in _FORMATS:
+    elif kind == "string" and isinstance(rest.get("format"), str) and rest["format"] in _FORMATS:
         found["format"] = rest.pop("format")
 
 
@@ -191,13 +236,14 @@ def _referred(reference: object) -> str:
 
 def _refuse_recursion(definitions: dict[str, object]) -> None:
     """Raises `Unfit` unless each definition refers only to others that come to an end."""
-    waiting = {name: {_referred(one) for one in _references(value)} for name, value in definitions.items()}
-    while waiting:
-        ends = [name for name, needs in waiting.items() if not needs & waiting.keys()]
-        if not ends or any(not needs <= definitions.keys() for needs in waiting.values()):
-            raise Unfit("it is recursive, or refers to a definition that is not there")
-        for name in ends:
-            del waiting[name]
+    needs = {name: {_referred(one) for one in _references(value)} for name, value in definitions.items()}
+    try:
+        TopologicalSorter(needs).prepare()
+        known = all(names <= definitions.keys() for names in needs.values())
+    except CycleError:
+        known = False
+    if not known:
+        raise Unfit("it is recursive, or refers to a definition that is not there")
 
 
 def _references(value: object) -> list[object]:

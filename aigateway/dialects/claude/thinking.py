@@ -89,7 +89,7 @@ def _budget(chat: ChatRequest, family: Family, effort: str | None, may_think: bo
     field = "thinking" if chat.thinking is not None else "effort"
     off: dict[str, object] | None = {"type": "disabled"} if family.thinks else None
     if not may_think:
-        return Plan(off, None, max_tokens, False, ("thinking",))
+        return Plan(off, None, max_tokens, False, (field,))
     asked = chat.thinking.budget if chat.thinking is not None else None
     budget = max(asked if asked is not None else BUDGETS.get(effort or "medium", LEAST_BUDGET), LEAST_BUDGET)
     if chat.max_tokens is None:

@@ -166,9 +166,9 @@ def _block(block: ReplyBlock) -> dict[str, object]:
 
 
 def _input(text: str) -> object:
-    """A call's arguments as an object. What a model wrote and is none goes on under ``_raw``."""
+    """A call's arguments as the object that the model wrote; what is none goes on under ``_raw``."""
     try:
         value = msgspec.json.decode(text or "{}")
     except (msgspec.DecodeError, RecursionError):
         return {"_raw": text}
-    return value if isinstance(value, dict) else {"_raw": text}
+    return msgspec.Raw((text or "{}").encode()) if isinstance(value, dict) else {"_raw": text}

@@ -11,6 +11,7 @@ conversation, the same in every request that has that beginning.
 
 from __future__ import annotations
 
+from collections import defaultdict, deque
 from collections.abc import Iterator
 
 import msgspec
@@ -119,12 +120,15 @@ def parse_count_request(raw: bytes, model: str = "") -> ChatRequest:
 
 
 class _Reading(fields.Reading):
-    """``_open`` are the calls without an answer, as (name, id), in their order."""
+    """``_by_id`` and ``_by_name`` are the calls, each in their order; ``_open`` those of them that
+    have no answer yet."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._open: list[tuple[str, str]] = []
         self._calls = 0
+        self._open: dict[int, str] = {}  # which call it is -> its id
+        self._by_id: dict[str, deque[int]] = defaultdict(deque)
+        self._by_name: dict[str, deque[int]] = defaultdict(deque)
 
     # -------------------------------------------------------------- contents
 
@@ -221,7 +225,9 @@ class _Reading(fields.Reading):
         text = "{}" if call.args == shapes.NULL else fields.object_text(call.args)
         if text is None:
             raise fields.wrong(f"{place}.args", "expected an object")
-        self._open.append((call.name, id))
+        self._open[self._calls] = id
+        self._by_id[id].append(self._calls)
+        self._by_name[call.name].append(self._calls)
         return ToolUseBlock(id, call.name, text, signature)
 
     def _result(self, result: shapes.FunctionResponse, place: str) -> ToolResultBlock:
@@ -243,12 +249,11 @@ class _Reading(fields.Reading):
         """The id of the call that ``result`` answers: the one that it names, else the first of its
         name that has no answer. A part of a conversation, as clients count it, may hold no call."""
         given = _own_id(result.id, result.name)
-        found = [call for call in self._open if call[1] == given] if given else []
-        found = found or [call for call in self._open if call[0] == result.name]
-        if not found:
-            return given or f"call_{result.name}"
-        self._open.remove(found[0])
-        return found[0][1]
+        for calls in (self._by_id.get(given), self._by_name.get(result.name)):
+            while calls:
+                if (id := self._open.pop(calls.popleft(), None)) is not None:
+                    return id
+        return given or f"call_{result.name}"
 
     # ------------------------------------------------------ tools and config
 
@@ -278,7 +283,8 @@ class _Reading(fields.Reading):
             return tuple(tools), ToolChoice(mode) if mode else None
         if mode == "any" and len(allowed) == 1:
             return tuple(tools), ToolChoice("tool", allowed[0])
-        return tuple(tool for tool in tools if tool.name in allowed), ToolChoice(mode)
+        names = set(allowed)
+        return tuple(tool for tool in tools if tool.name in names), ToolChoice(mode)
 
     def _tool(self, declared: shapes.Declaration) -> Tool:
         for name in ("response", "responseJsonSchema", "behavior"):

@@ -211,6 +211,16 @@ def _all_names(shape: Shape) -> set[str]:
     return set(shape).union(*(_all_names(inner) for inner in shape.values()))
 
 
+class _Spelled:
+    """What the names of an object may be, and how they are spelled here, with what is in each."""
+
+    def __init__(self, shape: Shape) -> None:
+        self.names = {_snake(name): name for name in shape}
+        self.inner = {name: _Spelled(inner) for name, inner in shape.items()}
+
+
+_VALUE = _Spelled({})
+_SPELLED = _Spelled(_BODY)
 _SNAKES = {_snake(name).encode() for name in _all_names(_BODY) if _snake(name) != name}
 _SNAKE = re.compile(rb'"([a-z]+_[a-z_]+)"\s*:')
 
@@ -219,22 +229,23 @@ def camel(raw: bytes) -> bytes:
     """A body with the dialect's own names in camelCase; itself where no other stand in it."""
     if _SNAKES.isdisjoint(_SNAKE.findall(raw)):
         return raw
-    return jsontext.encode(_renamed(msgspec.Raw(raw), _BODY, ""))
+    return jsontext.encode(_renamed(msgspec.Raw(raw), _SPELLED, ""))
 
 
-def _renamed(value: msgspec.Raw, shape: Shape, place: str) -> object:
-    first = bytes(value).lstrip()[:1]
-    if first == b"[" and shape:
-        items = list_decoder.decode(value)
-        return [_renamed(item, shape, f"{place}[{index}]") for index, item in enumerate(items)]
-    if first != b"{" or not shape:
+def _renamed(value: msgspec.Raw, spelled: _Spelled, place: str) -> object:
+    if not spelled.inner:
         return value
-    spelled = {_snake(name): name for name in shape}
+    first = bytes(value).lstrip()[:1]
+    if first == b"[":
+        items = list_decoder.decode(value)
+        return [_renamed(item, spelled, f"{place}[{index}]") for index, item in enumerate(items)]
+    if first != b"{":
+        return value
     found: dict[str, object] = {}
     for name, inner in response_decoder.decode(value).items():
-        name = spelled.get(name, name)
+        name = spelled.names.get(name, name)
         inside = f"{place}.{name}" if place else name
         if name in found:
             raise fields.wrong(inside, "given twice, in two spellings")
-        found[name] = _renamed(inner, shape.get(name, {}), inside)
+        found[name] = _renamed(inner, spelled.inner.get(name, _VALUE), inside)
     return found

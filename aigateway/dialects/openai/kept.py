@@ -145,11 +145,12 @@ class _Body:
 
     def _only(self, name: str | None) -> None:
         """Some call is required, and no tool but the one is there to be called."""
-        if not (self._profile.tool_choice and self._profile.tool_choice_required):
+        tools = [] if self._text("tools") == b"null" else _list.decode(self._text("tools"))
+        named = [tool for tool in tools if _name_of(tool) == name]
+        if not (named and self._profile.tool_choice and self._profile.tool_choice_required):
             self._leave_out("tool_choice")
             return
-        tools = _list.decode(self._text("tools"))
-        self.fields["tools"] = [tool for tool in tools if _name_of(tool) == name]
+        self.fields["tools"] = named
         self.fields["tool_choice"] = self._profile.required_word
         self.emulated["tool_choice"] = None
 

@@ -163,13 +163,42 @@ class Mender:
 
     def end(self) -> list[bytes]:
         """The chunks that waited, and a finish for each choice that has none in them."""
-        out = [text for text, _ in self.last]
+        out = self._complete_calls()
+        out += [text for text, _ in self.last]
         for index, state in sorted(self.choices.items()) or [(0, ChoiceState())]:
             if not state.told:
                 delta = {} if state.role else {"role": "assistant", "content": ""}
                 choice = {"index": index, "delta": delta, "finish_reason": state.finish_reason()}
                 out.append(to_text({**self.head(), "choices": [choice]}))
                 self.mended += 1
+        return out
+
+    def _complete_calls(self) -> list[bytes]:
+        """An empty object for each call that came without arguments: clients parse what they get.
+        It goes into the chunk of the call where that still waits, else into one of its own. A call
+        that the limit of tokens cut short gets none: it is not to be run."""
+        out: list[bytes] = []
+        waiting = {
+            (choice["index"], entry["index"]): entry
+            for _, value in self.last
+            for choice in value["choices"]
+            for entry in choice["delta"].get("tool_calls", ())
+        }
+        changed = False
+        for index, state in sorted(self.choices.items()):
+            for call, place in state.places.items() if state.finish_reason() == "tool_calls" else ():
+                if call.custom or any(call.pieces):
+                    continue
+                self.mended += 1
+                if (entry := waiting.get((index, place))) is not None:
+                    entry["function"]["arguments"] = "{}"
+                    changed = True
+                else:
+                    told = {"tool_calls": [{"index": place, "function": {"arguments": "{}"}}]}
+                    choice = {"index": index, "delta": told, "finish_reason": None}
+                    out.append(to_text({**self.head(), "choices": [choice]}))
+        if changed:
+            self.last = [(to_text(value), value) for _, value in self.last]
         return out
 
     def head(self) -> dict[str, object]:

@@ -262,7 +262,9 @@ def _mend_message(message: dict[str, Any]) -> bool:
             call["type"] = "custom" if "custom" in call else "function"
             changed = True
         function = call.get("function")
-        if isinstance(function, dict) and not isinstance(function.get("arguments"), str):
-            function["arguments"] = arguments_of(function.get("arguments")) or "{}"
-            changed = True
+        if isinstance(function, dict):
+            arguments = function.get("arguments")
+            if not isinstance(arguments, str) or not arguments:
+                function["arguments"] = arguments_of(arguments) or "{}"  # clients parse it: not ""
+                changed = True
     return changed

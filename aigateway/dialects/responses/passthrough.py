@@ -8,13 +8,14 @@ the id or the sums that Codex asks of it, the ``[DONE]`` of another dialect.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import msgspec
 
 from ...errors import UpstreamError, UpstreamGarbled
 from ...events import ChatReply, ChatRequest, Event, Failed, Finished, InputDelta, TextDelta, ThinkingDelta
-from ...jsontext import encode, escape_line_ends
+from ...jsontext import encode, one_line
 from ...sse import Frame
 from ...translate import Answering, Translator
 from ..base import Rendered
@@ -26,6 +27,7 @@ from .writer import ResponsesWriter
 
 MAX_HELD = 16 * 1024 * 1024
 """Bytes of events that say nothing yet: a response repeats its instructions and its tools."""
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 
 
 def render_request(chat: ChatRequest, model: str, *, stream: bool) -> Rendered:
@@ -97,10 +99,10 @@ class ResponsesPassthrough(Translator):
                 self._follow(events)
             if self.failure is not None:
                 break
+            self.begun = self.begun or self._reader.working
             out.append(self._pass(frame))
             if self.ended:
                 break
-        self.begun = self.begun or self._reader.working
         if not self.begun:
             self._held += out
             self._held_size += sum(map(len, out))
@@ -148,6 +150,9 @@ class ResponsesPassthrough(Translator):
             if frame.data.strip():
                 self.mended += 1
             return b""
+        if _NAME.fullmatch(event.type) is None:
+            self.mended += 1  # no name that an event could go by
+            return b""
         data = frame.data
         if not data.isascii():
             try:
@@ -158,16 +163,11 @@ class ResponsesPassthrough(Translator):
         number = event.sequence_number
         self._next = number + 1 if isinstance(number, int) else self._next + 1
         if event.type == "response.output_item.done":
-            self._told.append(bytes(event.item))
+            self._told.append(one_line(bytes(event.item)))
         name = event.type.encode()
         if not self._raw:
             data = self._mend(frame, name)
-        if b"\n" in data:
-            data = msgspec.json.format(data, indent=-1)
-        return b"event: %b\ndata: %b\n\n" % (
-            name,
-            data if data.isascii() else escape_line_ends(data),
-        )
+        return b"event: %b\ndata: %b\n\n" % (name, one_line(data))
 
     def _mend(self, frame: Frame, name: bytes) -> bytes:
         reader = self._reader

@@ -115,6 +115,8 @@ class ResponsesReader:
             return self._fail(UpstreamGarbled(f"the provider sent an event that is none: {error}"))
         if event.type == "error" or frame.event == b"error":
             return self._fail(self._classify(data))
+        if isinstance(event.output_index, list | dict):
+            return self._fail(UpstreamGarbled("the provider sent an event of an item without a number"))
         self.event = event
         if (block := _DELTAS.get(event.type)) is not None:
             return self._delta(block, event)
