@@ -22,6 +22,9 @@ from .events import (
     Event,
     Failed,
     Finished,
+    InputDelta,
+    TextDelta,
+    ThinkingDelta,
     Thought,
     ToolUseBlock,
     Usage,
@@ -242,6 +245,63 @@ class Translator:
     def _fail(self, error: UpstreamError) -> None:
         self.failure = error
         self.ended = True
+
+
+class Passthrough(Translator):
+    """Where both sides speak the same dialect: frames are read for what they mean, and given back
+    as they came. What the dialects' own classes, which do so, have in common.
+
+    With ``raw`` nothing is mended; the answer is still read, for its end, its errors and its
+    usage. What comes before the answer says something is held back, so that one that fails at
+    once can be asked for elsewhere.
+    """
+
+    max_held = 1024 * 1024
+    """Bytes that say nothing that anybody here knows, before the first that do."""
+
+    def __init__(
+        self,
+        answering: Answering,
+        reader: Reader,
+        writer: Writer,
+        parse_reply: Callable[[bytes], ChatReply],
+    ) -> None:
+        super().__init__(answering, reader, writer, parse_reply)
+        self._raw = answering.raw
+        self._held: list[bytes] = []
+        self._held_size = 0
+
+    def _follow(self, events: list[Event]) -> None:
+        """Keep up with what the frames say."""
+        if self._recorder is not None:
+            self._recorder.watch(events)
+        for event in events:
+            kind = event.__class__
+            if kind is TextDelta or kind is ThinkingDelta:
+                self._writer.size += len(event.text)  # type: ignore[union-attr]
+            elif kind is InputDelta:
+                self._writer.size += len(event.json)  # type: ignore[union-attr]
+        last = events[-1]
+        if isinstance(last, Failed):
+            self._fail(last.error)
+            return
+        self.begun = True
+        if isinstance(last, Finished):
+            self.stop_reason = last.stop_reason
+            self.late_error = self._reader.late_error
+            self.ended = True
+
+    def _release(self, out: list[bytes]) -> list[bytes]:
+        """``out`` and what was held before it; nothing while the answer has said nothing."""
+        if not self.begun:
+            self._held += out
+            self._held_size += sum(map(len, out))
+            if self._held_size > self.max_held and not self.ended:
+                self._fail(UpstreamGarbled(f"{self.max_held} bytes came and no answer in them"))
+            return []
+        if self._held:
+            out, self._held = self._held + out, []
+        return out
 
 
 def restore_names(events: Sequence[Event], renamed: Mapping[str, str]) -> None:

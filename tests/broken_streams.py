@@ -205,6 +205,10 @@ BROKEN_OPENAI: dict[str, tuple[Events, str]] = {
         put(TWO_CALLS, "2/choices/0/delta/tool_calls/0/function/arguments", {}),
         "arguments is no string",
     ),
+    "input of a function": (
+        put(TWO_CALLS, "2/choices/0/delta/tool_calls", [{"index": 0, "custom": {"input": "x"}}]),
+        "more of a custom in a call of type function",
+    ),
     "arguments empty": (openai(opens(0, "a"), goes_on(0, "")), "arguments is empty"),
     "name again": (
         put(TWO_CALLS, "2/choices/0/delta/tool_calls/0/function/name", "f"),

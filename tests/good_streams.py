@@ -103,6 +103,15 @@ OPENAI = openai(
     goes_on(1, '{"a":1}'),
     reason="tool_calls",
 )
+_CUSTOM = {"index": 1, "id": "call_1", "type": "custom", "custom": {"name": "g", "input": ""}}
+OPENAI_CUSTOM = openai(
+    opens(0, "call_0"),
+    goes_on(0, "{}"),
+    {"tool_calls": [_CUSTOM]},
+    {"tool_calls": [{"index": 1, "custom": {"input": "ls"}}]},
+    {"tool_calls": [_CUSTOM | {"index": 2, "id": "call_2"}]},
+    reason="tool_calls",
+)
 OPENAI_ERROR = {"error": {"message": "Busy", "type": "server_error", "param": None, "code": None}}
 
 

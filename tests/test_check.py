@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 from collections.abc import Callable
 from contextlib import redirect_stdout
@@ -52,6 +53,7 @@ from .good_streams import (
     GOOD,
     MESSAGE,
     OPENAI,
+    OPENAI_CUSTOM,
     PLAIN,
     REASONING,
     RESPONSES,
@@ -93,6 +95,13 @@ class Good(unittest.TestCase):
             calls = [("f", "{}"), ("f", '{"a":1}')]
             self.assertEqual(self.told(answer), ("Hi", "Hm", calls, "tool_calls", None))
             self.assertEqual(answer.usage, OPENAI[-1]["usage"])
+
+    def test_openai_custom_calls(self) -> None:
+        """Calls of custom tools have an input, which may be empty, and no arguments."""
+        for lenient in (False, True):
+            answer = check_openai(framed("openai", OPENAI_CUSTOM), lenient=lenient)
+            calls = [("call_0", "f", "{}"), ("call_1", "g", "ls"), ("call_2", "g", "")]
+            self.assertEqual(answer.calls, calls)
 
     def test_openai_without_usage(self) -> None:
         """Where no usage was asked for there is none, nor a chunk for it."""
@@ -255,6 +264,15 @@ class Broken(unittest.TestCase):
                 with self.subTest(dialect, data=data), self.assertRaises(BrokenGrammar) as caught:
                     check(dialect, data)
                 self.assertIn(rule, caught.exception.rule)
+
+    def test_many_line_ends(self) -> None:
+        """What is no frame takes no longer than what is."""
+        began = time.perf_counter()
+        for data in (b"\n" * 200_000, b"data: {}\n\n" + b"\n" * 200_000 + b"x"):
+            for dialect in CHECKS:
+                with self.assertRaises(BrokenGrammar):
+                    check(dialect, data)
+        self.assertLess(time.perf_counter() - began, 4.0)
 
     def test_never_another_error(self) -> None:
         """Whatever is in a frame, a stream passes or breaks a rule: no other error comes."""

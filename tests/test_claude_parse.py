@@ -6,6 +6,7 @@ import json
 import unittest
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from hypothesis import example, given, settings
@@ -366,6 +367,19 @@ class RefusalTests(unittest.TestCase):
         self.assertTrue(refusal(b'{"a":1,"a":2}').message.startswith("the body is not JSON: "))
         self.assertEqual(refusal(b"[]").message, "the body: expected an object, got a list")
 
+    def test_nested_blocks(self) -> None:
+        """Lists of blocks nest as far as the API lets them, and no further: each level is read anew."""
+        text: dict[str, Any] = {"type": "text", "text": "x"}
+
+        def nested(depth: int) -> dict[str, Any]:
+            source = {"type": "content", "content": [nested(depth - 1) if depth > 1 else text]}
+            return {"type": "document", "source": source}
+
+        result = {"type": "tool_result", "tool_use_id": "t", "content": [nested(1)]}
+        parse(messages=[{"role": "user", "content": [result]}])
+        error = refusal(body(messages=[{"role": "user", "content": [nested(4)]}]))
+        self.assertIn("nested more than 4 deep", error.message)
+
     def test_long_values(self) -> None:
         """A refused value is quoted no further than a name would be long."""
         error = refusal(body(messages=[{"role": "x" * 500, "content": "x"}]))
@@ -457,6 +471,10 @@ class WhoseBodyTests(unittest.TestCase):
             with self.subTest(fields=fields):
                 self.assertTrue(is_claude_body(body(**fields)))
                 self.assertTrue(is_claude_body(json.dumps({"messages": HELLO, **fields}, indent=1).encode()))
+
+    def test_hostile(self) -> None:
+        """A body that would not be read is nobody's, and is not looked into: it would cost seconds."""
+        self.assertFalse(is_claude_body(b'{"system":1,"messages":[' + b"{}," * 500_000 + b"{}]}"))
 
     def test_openai(self) -> None:
         """OpenAI's bodies are not taken for Claude's, whatever words are in their texts and schemas."""

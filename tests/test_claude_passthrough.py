@@ -13,14 +13,14 @@ from aigateway.check import check_claude
 from aigateway.dialects.base import Rendered
 from aigateway.dialects.claude import ClaudeWriter, parse_request
 from aigateway.dialects.claude.kept import keep
-from aigateway.dialects.claude.passthrough import MAX_HELD, ClaudePassthrough, pass_reply
+from aigateway.dialects.claude.passthrough import ClaudePassthrough, pass_reply
 from aigateway.dialects.claude.reader import parse_reply
 from aigateway.errors import UpstreamBusy, UpstreamGarbled, UpstreamTruncated
 from aigateway.estimate import prompt_tokens
 from aigateway.events import RedactedThinkingBlock, ThinkingBlock, Thought, ToolUseBlock
 from aigateway.providers import KINDS
 from aigateway.signatures import call_key
-from aigateway.translate import Answering
+from aigateway.translate import Answering, Passthrough
 
 from .recordings import answering, ask
 from .test_claude_reader import (
@@ -163,7 +163,7 @@ class HeldTests(SynchronousTestCase):
     def test_nothing_for_ever(self) -> None:
         """A megabyte without content is a fault."""
         pad = frame("padding", pad="x" * 65_536)
-        _, stream, _ = self.feed(start(), *[pad] * (MAX_HELD // 65_536 + 1))
+        _, stream, _ = self.feed(start(), *[pad] * (Passthrough.max_held // 65_536 + 1))
         self.assertIsInstance(stream.failure, UpstreamGarbled)
 
 
@@ -270,6 +270,56 @@ class MendingTests(SynchronousTestCase):
         _, chunks = self.mended(start(), delta("text", text="Hi"), stop(), stop(), end(), STOP, times=2)
         self.assertEqual(chunks[1]["content_block"], {"type": "text", "text": ""})
 
+    def test_a_message_that_never_began(self) -> None:
+        """An answer without its message_start gets one; one that comes late, or says nothing, is left out."""
+        empty = frame("message_start", message=None)
+        for pieces, times in (((TEXT,), 1), ((empty, TEXT), 2), ((TEXT, start()), 2), ((), 1)):
+            _, chunks = self.mended(*pieces, end(), STOP, times=times)
+            told = chunks[0]["message"]
+            self.assertEqual((told["id"], told["model"], told["content"]), ("msg_req_1", "the-model", []))
+            self.assertEqual(told["usage"]["input_tokens"], prompt_tokens(ASKED))
+
+    def test_another_kind_in_the_block(self) -> None:
+        """What is said or thought in a block of another kind gets one of its own; what no block of the
+        kind at hand can hold, and what says nothing of its kind, is left out."""
+        thought, said = delta("thinking", thinking="Hm"), delta("text", text="Hi")
+        opened = block("text", text="")
+        _, chunks = self.mended(start(), opened, thought, said, stop(), end(), STOP, times=7)
+        kinds = [chunk["content_block"]["type"] for chunk in chunks if "content_block" in chunk]
+        self.assertEqual(kinds, ["text", "thinking", "text"])
+        self.assertEqual([chunk["index"] for chunk in chunks if "index" in chunk], [0, 0, 1, 1, 1, 2, 2, 2])
+        stray = delta("input_json", partial_json="{")
+        untyped = frame("content_block_delta", index=0, delta={"text": "x"})
+        nothing = frame("content_block_delta", index=0)
+        out, _ = self.mended(start(), opened, stray, untyped, nothing, said, stop(), end(), STOP, times=3)
+        self.assertEqual(out, start() + TEXT + end() + STOP)
+        nameless = frame("content_block_start", index=0, content_block={})
+        out, _ = self.mended(start(), nameless, said, stop(), end(), STOP, times=2)
+        self.assertEqual(out, start() + TEXT + end() + STOP)
+
+    def test_usage_of_another_shape(self) -> None:
+        """Counts that are no object are none."""
+        for usage in ("many", 5, [1], True):
+            last = frame(
+                "message_delta", delta={"stop_reason": "end_turn", "stop_sequence": None}, usage=usage
+            )
+            _, chunks = self.mended(start(usage=usage), TEXT, last, STOP, times=2)
+            self.assertEqual(chunks[0]["message"]["usage"]["output_tokens"], 0)
+            self.assertEqual(chunks[-2]["usage"], {"output_tokens": 0})
+
+    def test_faults_after_the_stop_reason(self) -> None:
+        """An answer that is whole ends well, whatever is wrong with what comes after."""
+        call = block("tool_use", id="toolu_1", name="look", input={}) + stop()
+        late = delta("input_json", partial_json="{")
+        out, stream = passed(start(), call, end("tool_use"), late, STOP)
+        self.assertTrue(out.endswith(end("tool_use") + STOP))
+        self.assertIsInstance(stream.late_error, UpstreamGarbled)
+        bad = b'event: message_stop\ndata: {"type":"message_stop","x":"\xff"}\n\n'
+        out, stream = passed(start(), TEXT, end(), bad)
+        self.assertEqual((out, stream.failure), (start() + TEXT + end() + STOP, None))
+        untyped = b"event: message_stop\ndata: {}\n\n"
+        self.assertTrue(self.mended(start(), TEXT, end(), untyped)[0].endswith(STOP))
+
     def test_message_delta(self) -> None:
         """message_delta comes once, with stop_sequence and usage; where it is missing it is made."""
         bare = frame("message_delta", delta={"stop_reason": "end_turn"}, usage={"output_tokens": 2}, x=1)
@@ -353,6 +403,11 @@ class WholeTests(SynchronousTestCase):
         self.assertEqual((value["type"], value["role"], value["id"]), ("message", "assistant", "msg_req_1"))
         self.assertEqual((value["stop_reason"], value["stop_sequence"]), ("end_turn", None))
         self.assertGreater(value["usage"]["input_tokens"], 0)
+
+    def test_numbers_as_written(self) -> None:
+        """What is not mended stays byte for byte."""
+        body = b'{"content":[{"type":"tool_use","id":"t","name":"f","input":{"n":1.50,"m":1E2}}],"id":""}'
+        self.assertIn(body[:-8], self.reply(body))
 
 
 SIGNATURE = "Et0BCkgIChACGAIqQA2s7h7tAAAAAAAAAAAAAAAA"
@@ -502,6 +557,9 @@ class KeptTests(SynchronousTestCase):
             ASK, said(CALLED), ANSWERED, thinking=budget, context_management={"edits": edits[:1]}
         )
         self.assertNotIn("context_management", body)
+        for odd in (None, 5, {"edits": None}, {"edits": [5]}, {"edits": [{"type": 5}]}):
+            body, _ = self.keep(ASK, said(CALLED), ANSWERED, thinking=budget, context_management=odd)
+            self.assertEqual(body["context_management"], odd)
 
     def test_a_budget_with_thinking(self) -> None:
         """Thinking stays on in a turn that began with it, before any call, after the user spoke

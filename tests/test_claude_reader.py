@@ -381,6 +381,29 @@ class LeniencyTests(SynchronousTestCase):
         orphan = delta("input_json", partial_json="{}")
         self.assertIn("outside a call", str(self.failure(start(), orphan)))
 
+    def test_another_kind_in_the_block(self) -> None:
+        """A server that thinks in a block of text, or begins one without saying of what kind, is
+        understood by its deltas."""
+        thought, said = delta("thinking", thinking="Hm"), delta("text", text="Hi")
+        for opened in (block("text", text=""), frame("content_block_start", index=0, content_block={})):
+            self.assertEqual(
+                self.finished(opened, thought, said, stop(), end(), STOP)[1:-2],
+                [
+                    *(BlockStarted("thinking"), ThinkingDelta("Hm"), BlockEnded()),
+                    *(BlockStarted("text"), TextDelta("Hi"), BlockEnded()),
+                ],
+            )
+
+    def test_signature_last(self) -> None:
+        """A thought's signature is told once, last in its block, wherever it stands there."""
+        opened = block("thinking", thinking="", signature="early")
+        sign = delta("signature", signature="S")
+        events = self.finished(opened, sign, delta("thinking", thinking="Hm"), stop(), end(), STOP)
+        self.assertEqual(
+            events[1:5],
+            [BlockStarted("thinking"), ThinkingDelta("Hm"), SignatureDelta("S"), BlockEnded()],
+        )
+
     def test_repeated_start(self) -> None:
         """A message_start that is repeated is passed over, also behind the first block if it is the same."""
         again = self.finished(start(), TEXT, start(), end(), STOP)

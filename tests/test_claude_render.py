@@ -337,7 +337,9 @@ class ThoughtTests(RenderTests):
         """With a budget, thinking is off while the turn at hand has called tools without signed
         thinking before the first call; adaptive thinking stays on."""
         loop = (user("a"), model(CALL), user(RESULT))
-        self.assertNotIn("thinking", self.render(asks(*loop, effort="high"), HAIKU, dropped="reasoning_effort"))
+        self.assertNotIn(
+            "thinking", self.render(asks(*loop, effort="high"), HAIKU, dropped="reasoning_effort")
+        )
         self.assertEqual(self.render(asks(*loop, effort="high"), OPUS_47)["thinking"]["type"], "adaptive")
         begun = model(ThinkingBlock("Hm", SIGNATURE), CALL)
         again = ToolUseBlock("call_2", "look", "{}")
@@ -506,6 +508,16 @@ class ToolTests(RenderTests):
             (tool,) = self.render(asks(tools=(given,)), to, dropped="tools.strict")["tools"]
             self.assertNotIn("strict", tool)
             self.assertEqual(tool["input_schema"], given.input_schema)
+
+    def test_strict_by_reference(self) -> None:
+        """A strict tool's schema must say itself that it is an object's: one that refers to it is not
+        strict."""
+        closed = {**SCHEMA, "additionalProperties": False}
+        referring: dict[str, object] = {"$ref": "#/$defs/A", "$defs": {"A": closed}}
+        given = asks(tools=(Tool("t", None, referring, strict=True),))
+        (tool,) = self.render(given, dropped="tools.strict")["tools"]
+        self.assertNotIn("strict", tool)
+        self.assertEqual(tool["input_schema"]["type"], "object")
 
     def test_free_text(self) -> None:
         """A tool of free text is a function of one string, its grammar told in the description."""
@@ -701,6 +713,70 @@ class SchemaTests(SynchronousTestCase):
         given = {"type": "object", "properties": {"p": {"$ref": "#/$defs/d0"}}, "$defs": defs}
         self.assertEqual(len(schema.limited(given)["$defs"]), 201)
 
+    def test_long_chains(self) -> None:
+        """A chain of definitions costs its length, not its square."""
+        defs: dict[str, Any] = {f"d{n}": {"anyOf": [{"$ref": f"#/$defs/d{n + 1}"}]} for n in range(20_000)}
+        given = {"type": "object", "properties": {"p": {"$ref": "#/$defs/d0"}}}
+        found = schema.limited({**given, "$defs": {**defs, "d20000": {"type": "string"}}})
+        self.assertEqual(len(found["$defs"]), 20_001)
+        self.assertRaises(schema.Unfit, schema.limited, {**given, "$defs": {**defs, "d20000": defs["d0"]}})
+
+    def test_several_types(self) -> None:
+        """Of several types each gets the words that are about it, however deep they nest: what is
+        said of no type alone is told in words."""
+        nested: dict[str, Any] = {"type": "string"}
+        for _ in range(30):
+            nested = {"type": ["object", "null", "object"], "properties": {"p": nested}}
+        self.assertLess(len(json.dumps(self.limited(**nested))), 5000)
+        given: dict[str, Any] = {"type": ["array", "string"], "items": {"type": "string"}}
+        given |= {"format": "date", "maxLength": 3}
+        self.assertEqual(
+            self.limited(**given),
+            {
+                "anyOf": [
+                    {"type": "array", "items": {"type": "string"}},
+                    {"type": "string", "format": "date"},
+                ],
+                "description": "{maxLength: 3}",
+            },
+        )
+
+    def test_hostile(self) -> None:
+        """What is no schema at all is `Unfit`, or passed over: nothing else is raised."""
+        values: tuple[Any, ...] = (5, "x", True, [1], [[1]], [{}], {"a": 5}, {"$ref": []}, {})
+        words = (
+            *("anyOf", "oneOf", "allOf", "properties", "required", "type", "$defs", "$ref", "enum", "const"),
+            *("items", "minItems", "format", "additionalProperties", "description", "not"),
+        )
+        for word in words:
+            for value in values:
+                hostile: tuple[dict[str, Any], ...] = (
+                    {word: value},
+                    {word: [value]},
+                    {word: value, "anyOf": [{}]},
+                    {"anyOf": [{word: value}, {"required": ["a"]}]},
+                    {"type": "object", "properties": {"p": {"type": "object", word: value}}},
+                    {"type": "object", "properties": {"p": {"type": "string", word: value}}},
+                    {"type": "object", "properties": {"p": {"type": ["array", "object"], word: value}}},
+                )
+                for given in hostile:
+                    for make in (schema.of_input, schema.limited):
+                        try:
+                            make(given)
+                        except schema.Unfit:
+                            continue
+
+    def test_one_alternative_many_times(self) -> None:
+        """A tool's alternatives cost what they hold, however often they name the same definition."""
+        names = [f"p{n}" for n in range(3000)]
+        same = {"properties": {name: {} for name in names}, "required": names}
+        found = schema.of_input({"anyOf": [{"$ref": "#/$defs/S"}] * 3000, "$defs": {"S": same}})
+        self.assertEqual(found["required"], names)
+
+    def test_an_input_that_may_be_null(self) -> None:
+        """An input is always an object, whatever else its schema would allow."""
+        self.assertEqual(schema.of_input({"type": ["object", "null"]}), {"type": "object", "properties": {}})
+
     def test_alternatives_at_the_root_of_an_input(self) -> None:
         """A tool's alternatives are merged: what any allows is allowed, what all want is required."""
         a, b = {"type": "string"}, {"type": "integer"}
@@ -721,6 +797,7 @@ class FamilyTests(SynchronousTestCase):
         kind, and what is no Claude for a server that follows it."""
         self.assertEqual(families.of("anthropic/claude-opus-4-5-20251101"), families.of(OPUS_45))
         self.assertEqual(families.of("us.anthropic.claude-sonnet-4-20250514-v1:0"), families.of(SONNET_4))
+        self.assertEqual(families.of("anthropic/claude-opus-4.5"), families.of(OPUS_45))
         self.assertEqual(families.of("claude-nova-7"), families.of(SONNET_5))
         self.assertFalse(families.of("kimi-k2").signed)
         self.assertTrue(families.of("claude-opus-4-7").adaptive)

@@ -396,6 +396,12 @@ class Whole(unittest.TestCase):
         reply = ChatReply(id="", model="", content=content, stop_reason="tool_use")
         self.assertEqual(render(reply)["content"][0]["input"], {"n": 12345678901234567890123})
 
+    def test_numbers_as_written(self) -> None:
+        """A call's arguments go on as the model wrote them."""
+        content = (ToolUseBlock("i", "f", '{"n": 1.50, "m": 1E2}'),)
+        reply = ChatReply(id="", model="", content=content, stop_reason="tool_use")
+        self.assertIn(b'"input":{"n": 1.50, "m": 1E2}', render_reply(reply, ask(), "req_1", 1))
+
 
 class OfficialTypes(unittest.TestCase):
     @settings(deadline=None, max_examples=50)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import unittest
 from base64 import b64encode
 from contextlib import suppress
@@ -419,6 +420,32 @@ class Calls(unittest.TestCase):
         (message,) = turns(user(result(id="x"), result()))
         ids = [block.tool_use_id for block in message.content if isinstance(block, ToolResultBlock)]
         self.assertEqual(ids, ["x", "call_f"])
+
+    def test_many_calls(self) -> None:
+        """Pairing calls with their answers, and tools with those that are allowed, costs no more than a
+        moment for a body of some megabytes."""
+        count = 30_000
+        call_parts = [{"functionCall": {"name": f"f{number}"}} for number in range(count)]
+        answers = [
+            {"functionResponse": {"name": f"f{number}", "response": {}}} for number in reversed(range(count))
+        ]
+        names = [f"f{number}" for number in range(count)]
+        began = time.perf_counter()
+        told = turns(model(*call_parts), user(*answers))
+        chat = parse(
+            tools=[{"functionDeclarations": [{"name": name} for name in names]}],
+            toolConfig={"functionCallingConfig": {"mode": "ANY", "allowedFunctionNames": names[::-1]}},
+        )
+        self.assertLess(time.perf_counter() - began, 4.0)
+        ids = [block.tool_use_id for block in told[1].content if isinstance(block, ToolResultBlock)]
+        self.assertEqual((ids[0], ids[-1]), (f"call_{count}", "call_1"))
+        self.assertEqual(len(chat.tools), count)
+
+    def test_same_id_twice(self) -> None:
+        """Of two answers with one id, the second is that of the next call of its name."""
+        told = turns(model(call(id="a"), call(id="b")), user(result(id="a"), result(id="a"), result(id="a")))
+        ids = [block.tool_use_id for block in told[1].content if isinstance(block, ToolResultBlock)]
+        self.assertEqual(ids, ["a", "b", "a"])
 
     def test_answers_in_several_contents(self) -> None:
         """Answers one by one, in contents of the role function, are one message."""

@@ -113,11 +113,18 @@ class Body(unittest.TestCase):
         self.assertEqual(dropped(request, FLASH), ())
 
     def test_openai_fields(self) -> None:
-        """seed and the penalties have a place."""
+        """seed has a place, and so have the penalties with Gemini 2.0: the newer ones refuse all but 0."""
+        given: dict[str, Any] = {"seed": 4, "presence_penalty": 0.5, "frequency_penalty": 1.0, "top_p": 0.9}
         self.assertEqual(
-            config(dialect="openai", seed=4, presence_penalty=0.5, frequency_penalty=1.0, top_p=0.9),
+            config("gemini-2.0-flash", dialect="openai", **given),
             {"topP": 0.9, "seed": 4, "presencePenalty": 0.5, "frequencyPenalty": 1.0},
         )
+        request = chat(dialect="openai", **given)
+        for name in (PRO, FLASH, "gemini-2.5-flash-image"):
+            self.assertEqual(render(request, name)["generationConfig"], {"topP": 0.9, "seed": 4})
+            self.assertEqual(dropped(request, name), ("presence_penalty", "frequency_penalty"))
+        nothing = chat(dialect="openai", presence_penalty=0.0, frequency_penalty=0.0)
+        self.assertEqual(dropped(nothing, PRO), ())
 
     def test_dropped_fields(self) -> None:
         """What has no place is reported as the client spells it."""

@@ -746,6 +746,15 @@ class ToolTests(unittest.TestCase):
         self.assertNotIn("parallel_tool_calls", body)
         self.assertEqual(dropped, ("tool_choice.disable_parallel_tool_use",))
 
+    def test_parallel_where_it_is_no_field(self) -> None:
+        """The o-series answers 400 to ``parallel_tool_calls``, whatever it says."""
+        for parallel, lost in ((True, ()), (False, ("tool_choice.disable_parallel_tool_use",))):
+            choice = {"type": "auto", "disable_parallel_tool_use": not parallel}
+            for model in ("o1", "o3-mini", "o4-mini-2025-04-16"):
+                body, dropped = render(from_claude(tools=[TOOL], tool_choice=choice), model)
+                self.assertNotIn("parallel_tool_calls", body)
+                self.assertEqual(dropped, lost)
+
     def test_names(self) -> None:
         """A tool name that OpenAI would refuse is another one everywhere, with the way back; one that
         it takes is itself."""

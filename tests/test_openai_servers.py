@@ -203,6 +203,34 @@ class OwnBodies(unittest.TestCase):
         self.assertEqual(rendered.emulated, ("messages",))
         own = json.loads(json.dumps(CALLED).replace("call_1", "aB3456789"))
         self.assertEqual(sent("mistral", from_openai(messages=own))[0]["messages"], own)
+        null = [*HELLO, {"role": "assistant", "content": "It is", "tool_calls": None}]
+        self.assertIs(sent("mistral", from_openai(messages=null))[0]["messages"][-1]["prefix"], True)
+
+    def test_system_in_mid_conversation(self) -> None:
+        """Mistral takes a system's message after no other's but the user's, and not as the last: there
+        it is the user who says it. Other servers get it where it stands."""
+        later = {
+            "role": "developer",
+            "content": [{"type": "text", "text": "be"}, {"type": "text", "text": "brief"}],
+        }
+        first = {"role": "system", "content": "S"}
+        asked = from_openai(messages=[first, *CALLED, later, {"role": "assistant", "content": "1"}, later])
+        body, rendered = sent("mistral", asked)
+        roles = [turn["role"] for turn in body["messages"]]
+        self.assertEqual(
+            roles, ["system", "user", "assistant", "tool", "assistant", "user", "assistant", "user"]
+        )
+        self.assertEqual(body["messages"][-1]["content"], "<system>\nbe\n\nbrief\n</system>")
+        self.assertEqual(rendered.emulated, ("messages",))
+        self.assertEqual(sent("other", asked)[0]["messages"][-1], later)
+
+    def test_a_choice_of_no_tool(self) -> None:
+        """A choice that names a tool which is not offered goes no further where tools cannot be named."""
+        named = {"type": "function", "function": {"name": "f"}}
+        for tools in ({}, {"tools": [OTHER]}):
+            body, rendered = sent("llamacpp", from_openai(tool_choice=named, **tools))
+            self.assertEqual(body, {"model": "some-model", "messages": HELLO, **tools})
+            self.assertEqual(rendered.dropped, ("tool_choice",))
 
 
 class FromTheHub(unittest.TestCase):
@@ -319,6 +347,22 @@ class FromTheHub(unittest.TestCase):
         self.assertRegex(messages[2]["tool_call_id"], r"\A[a-zA-Z0-9]{9}\Z")
         self.assertIs(messages[-1]["prefix"], True)
         self.assertEqual(rendered.emulated, ("messages",))
+
+    def test_system_in_mid_conversation(self) -> None:
+        """What the system says later, the user says to Mistral: it takes no such message there."""
+        turns = [
+            *HELLO,
+            said(use("toolu_1")),
+            told(result("r", "toolu_1")),
+            {"role": "system", "content": "brief"},
+        ]
+        chat = from_claude(system="S", messages=turns)
+        body, rendered = sent("mistral", chat)
+        roles = [message["role"] for message in body["messages"]]
+        self.assertEqual(roles, ["system", "user", "assistant", "tool", "assistant", "user"])
+        self.assertEqual(body["messages"][-1]["content"], "<system>\nbrief\n</system>")
+        self.assertEqual(rendered.emulated, ("messages",))
+        self.assertEqual(sent("other", chat)[0]["messages"][-1], {"role": "system", "content": "brief"})
 
     def test_images(self) -> None:
         """An image that a server takes in no form is refused, not lost."""

@@ -245,6 +245,41 @@ class Mended(unittest.TestCase):
             self.assertIn(b"event: response.failed\n", out)
             self.assertNotIn(COMPLETED, out)
 
+    def test_forged_names(self) -> None:
+        """An event whose type could forge a line of the stream is left out."""
+        forged = b'data: {"type":"x\\n\\nevent: response.failed\\ndata: {}"}\n\n'
+        for raw in (False, True):
+            out, _ = self.told(CREATED, text("Hi"), forged, COMPLETED, raw=raw)
+            self.assertEqual(out, CREATED + text("Hi") + COMPLETED)
+
+    def test_items_told_before_a_failure(self) -> None:
+        """What was told whole stands in the failed response on one line, however it came."""
+        told = json.dumps(
+            {"type": "response.output_item.done", "output_index": 0, "item": message("a\u2028b")}
+        )
+        lines = b"".join(b"data: %b\n" % line for line in told.replace(", ", ",\n").encode().split(b"\n"))
+        out, _ = self.told(CREATED, text("a\u2028b"), lines + b"\n", frame("error", error={"message": "no"}))
+        self.assertEqual(len(out.splitlines()), len(out.decode().splitlines()))
+        last = json.loads(SSEDecoder().feed(out)[-1].data)
+        self.assertEqual(
+            (last["type"], last["response"]["output"]), ("response.failed", [message("a\u2028b")])
+        )
+
+    def test_items_without_a_number(self) -> None:
+        """An item's number must be one."""
+        for step in ("added", "done"):
+            for index in (b"[]", b"{}"):
+                data = item(step, 0, **message("Hi")).replace(b'"output_index":0', b'"output_index":' + index)
+                _, stream = self.told(CREATED, data, COMPLETED)
+                self.assertIsInstance(stream.failure, UpstreamGarbled)
+
+    def test_a_search_that_fails_at_once(self) -> None:
+        """Where a search was told and the failure came in one read, the failure goes on from it."""
+        search = item("added", 0, type="web_search_call", id="ws_1")
+        out, _ = self.told(CREATED, search, frame("error", error={"message": "no"}))
+        self.assertTrue(out.startswith(CREATED + search))
+        self.assertEqual(out.count(b"event: response.created"), 1)
+
     def test_held_without_end(self) -> None:
         """A provider that says nothing in very many bytes is not listened to for ever."""
         filler = frame("response.queued", filler="x" * (1 << 20))

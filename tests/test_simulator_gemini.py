@@ -86,6 +86,16 @@ class ShapeTests(GeminiTestCase):
             frame["candidates"][0]["content"]["parts"][0]["functionCall"]["args"] = None
         self.assertEqual(shapes(frames), shapes(expected))
 
+    def test_schema_of_a_tool(self) -> None:
+        """Arguments fit the tool's schema, by whichever of its names it came: Google's Python SDK
+        writes the last of them where it makes a tool of a function."""
+        schema = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+        for name in ("parameters", "parametersJsonSchema", "parameters_json_schema"):
+            tools = [{"functionDeclarations": [{"name": "weather", name: schema}]}]
+            whole = self.whole("gemini-2.5-flash", gemini("use the tool", tools=tools))
+            [part] = whole["candidates"][0]["content"]["parts"]
+            self.assertEqual(part["functionCall"]["args"], {"city": "sample city"})
+
     def test_frames_end_with_crlf(self) -> None:
         """As Google's do, without an end marker."""
         received = self.ask(self.resource, path("gemini-3-pro"), gemini("hello"))[1]

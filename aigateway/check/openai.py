@@ -29,6 +29,8 @@ OPENAI_FINISHES = {"stop", "length", "tool_calls", "content_filter", "function_c
 _COUNTS = "prompt_tokens completion_tokens total_tokens"
 _DETAILS = (("prompt_tokens_details", "cached_tokens"), ("completion_tokens_details", "reasoning_tokens"))
 _THINKING = ("reasoning_content", "reasoning")
+_GIVEN = {"function": "arguments", "custom": "input"}
+"""What each kind of tool is given. A custom one takes any text, none included."""
 
 
 def check_openai(
@@ -52,6 +54,7 @@ class _Strict(Grammar):
         self.include_usage = include_usage
         self.first: dict[str, Any] | None = None
         self.finished = False
+        self.kinds: list[str] = []  # of the calls
 
     def frame(self, frame: Frame) -> None:
         demand(not frame.event, "an event line: {}", frame.event)
@@ -73,8 +76,8 @@ class _Strict(Grammar):
 
     def end(self) -> None:
         self.ended = True
-        for _, called, arguments in self.answer.calls:
-            demand(arguments or self.answer.error, "no arguments for {}", called)
+        for kind, (_, called, arguments) in zip(self.kinds, self.answer.calls, strict=True):
+            demand(arguments or kind == "custom" or self.answer.error, "no arguments for {}", called)
 
     def error(self, data: dict[str, Any]) -> None:
         self.fields(data, "error", "error frame")
@@ -127,27 +130,31 @@ class _Strict(Grammar):
 
     def call(self, call: Any) -> None:
         calls = self.answer.calls
-        self.fields(call, "index function", "call", "id type extra_content")
+        kind = _kind(call)
+        given = _GIVEN[kind]
+        self.fields(call, f"index {kind}", "call", "id type extra_content")
         if "id" not in call:
-            self.fields(call, "index function", "call without an id")
+            self.fields(call, f"index {kind}", "call without an id")
             demand(calls, "arguments before any call")
             demand(call["index"] == len(calls) - 1, "arguments for {} of {} calls", call["index"], len(calls))
-            more = self.fields(call["function"], "arguments", "function")["arguments"]
+            demand(kind == self.kinds[-1], "more of a {} in a call of type {}", kind, self.kinds[-1])
+            more = self.fields(call[kind], given, kind)[given]
             id, called, arguments = calls[-1]
-            calls[-1] = (id, called, arguments + name(more, "arguments"))
+            calls[-1] = (id, called, arguments + name(more, given))
             return
-        self.fields(call, "index id type function", "call", "extra_content")
+        self.fields(call, f"index id type {kind}", "call", "extra_content")
         if "extra_content" in call:
             extra = self.fields(call["extra_content"], "google", "extra_content")["google"]
             signed = self.fields(extra, "thought_signature", "extra_content.google")
             self.answer.signatures.append(text(signed["thought_signature"], "thought_signature"))
         demand(call["index"] == len(calls), "index {}, wants {}", call["index"], len(calls))
-        demand(call["type"] == "function", "the call's type is {}", call["type"])
-        function = self.fields(call["function"], "name arguments", "function")
-        demand(function["arguments"] == "", "arguments with the name: {}", function["arguments"])
-        begun = (name(call["id"], "id"), name(function["name"], "name"), "")
+        demand(call["type"] == kind, "the call's type is {}", call["type"])
+        tool = self.fields(call[kind], f"name {given}", kind)
+        demand(tool[given] == "", "arguments with the name: {}", tool[given])
+        begun = (name(call["id"], "id"), name(tool["name"], "name"), "")
         demand(begun[0] not in {id for id, _, _ in calls}, "the id {} twice", begun[0])
         calls.append(begun)
+        self.kinds.append(kind)
 
     def finish(self, reason: Any, delta: Any) -> None:
         reason = name(reason, "finish_reason")
@@ -235,7 +242,7 @@ class _Lenient(Grammar):
         self.answer.text += told
         self.answer.thinking += thought
         for call in calls:
-            self.call(self.fields(call, "function", "call"))
+            self.call(self.fields(call, _kind(call), "call"))
 
     def content(self, content: Any) -> str:
         """The text in ``content``, which may be a list of parts, thinking among them (Mistral)."""
@@ -253,8 +260,9 @@ class _Lenient(Grammar):
 
     def call(self, call: dict[str, Any]) -> None:
         calls = self.answer.calls
-        function = self.fields(call["function"], "", "function")
-        arguments = function.get("arguments") or ""
+        kind = _kind(call)
+        function = self.fields(call[kind], "", kind)
+        arguments = function.get(_GIVEN[kind]) or ""
         arguments = arguments if isinstance(arguments, str) else json.dumps(arguments)
         id, called = text(call.get("id") or "", "id"), text(function.get("name") or "", "name")
         key = call.get("index") if call.get("index") is not None else id
@@ -281,3 +289,8 @@ class _Lenient(Grammar):
             if of.get(kind) is not None:
                 count(of[kind], kind)
         self.answer.usage = usage
+
+
+def _kind(call: object) -> str:
+    """Of which kind of tool a call is, or a piece of one."""
+    return "custom" if isinstance(call, dict) and "custom" in call else "function"

@@ -44,7 +44,10 @@ _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")  # RFC 9110, section 5
 _HEADER_VALUE = re.compile(r"[\x21-\x7e](?:[\t\x20-\x7e]*[\x21-\x7e])?")
 _OUR_HEADERS = frozenset(
     {
+        "accept",
         "accept-encoding",
+        "anthropic-version",
+        "api-key",
         "authorization",
         "connection",
         "content-length",
@@ -58,6 +61,8 @@ _OUR_HEADERS = frozenset(
         "trailer",
         "transfer-encoding",
         "upgrade",
+        "user-agent",
+        "x-api-key",
         "x-goog-api-key",
     }
 )

@@ -80,7 +80,9 @@ _NOT_COUNTED = (
     "container",
     "inference_geo",
     "diagnostics",
+    "fallback_credit_token",
     "fallbacks",
+    "thread",
 )
 
 

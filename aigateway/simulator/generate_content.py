@@ -62,10 +62,13 @@ class Content(msgspec.Struct):
         return "\n".join(part.text for part in self.parts or () if part.text and not part.thought)
 
 
-class _Declaration(msgspec.Struct, rename="camel"):
+class _Declaration(msgspec.Struct):
+    """``snake`` is what Google's Python SDK writes for a function that it made a tool of."""
+
     name: str
     parameters: dict[str, object] | None = None
-    parameters_json_schema: dict[str, object] | None = None
+    camel: dict[str, object] | None = msgspec.field(default=None, name="parametersJsonSchema")
+    snake: dict[str, object] | None = msgspec.field(default=None, name="parameters_json_schema")
 
 
 class _Tool(msgspec.Struct, rename="camel"):
@@ -151,7 +154,7 @@ def _offered(request: GenerateContent) -> tuple[OfferedTool, ...]:
         return ()
     allowed = config.allowed_function_names or [one.name for one in declared]
     return tuple(
-        OfferedTool(one.name, one.parameters or one.parameters_json_schema)
+        OfferedTool(one.name, one.parameters or one.camel or one.snake)
         for one in declared
         if one.name in allowed
     )

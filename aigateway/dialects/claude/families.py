@@ -107,9 +107,12 @@ FAMILIES: tuple[tuple[str, Family], ...] = (
 
 @lru_cache(maxsize=256)
 def of(model: str) -> Family:
-    """The family of ``model``: its name without a host's prefix (``anthropic/``, ``anthropic.``)."""
+    """The family of ``model``: its name without a host's prefix (``anthropic/``, ``anthropic.``), and
+    by Anthropic's spelling (OpenRouter writes 4.5 for 4-5)."""
     name = model.rpartition("/")[2].lower()
     name = name[max(name.find("claude-"), 0) :]  # Bedrock: us.anthropic.claude-...
+    if name.startswith("claude-"):
+        name = name.replace(".", "-")
     return next(
         family for globs, family in FAMILIES if any(fnmatchcase(name, glob) for glob in globs.split())
     )

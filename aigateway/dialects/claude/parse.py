@@ -41,15 +41,20 @@ is read once for every list that it is in."""
 # Fields of the dialect that a `ChatRequest` has no word for.
 _NO_WORD: dict[str, tuple[bytes, ...]] = {
     "betas": (),
+    "billing_policy": (),
     "cache_control": (),
+    "compaction": (),
     "container": (),
     "context_management": (),
     "diagnostics": (),
+    "fallback_credit_token": (),
     "fallbacks": (),
     "inference_geo": (),
     "mcp_servers": (),
     "speed": (),
+    "thread": (),
     "user_profile_id": (),
+    "workspace_id": (),
 }
 # A way to think that no other provider has.
 _CLAUDE_ONLY = "between_tools"

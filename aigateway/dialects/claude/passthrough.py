@@ -13,10 +13,10 @@ import msgspec
 
 from ... import estimate
 from ...errors import UpstreamGarbled
-from ...events import ChatReply, Event, Failed, Finished, InputDelta, TextDelta, ThinkingDelta
+from ...events import ChatReply
 from ...jsontext import encode, one_line
 from ...sse import Frame
-from ...translate import Answering, Translator
+from ...translate import Answering, Passthrough
 from .. import surrogates
 from ..surrogates import BAD_JSON
 from .mending import Mender
@@ -24,13 +24,10 @@ from .reader import ClaudeReader
 from .usage import render_usage
 from .writer import ClaudeWriter, message_id
 
-MAX_HELD = 1024 * 1024
-"""Bytes of events that say nothing, before the first that does."""
-
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
-class ClaudePassthrough(Translator):
+class ClaudePassthrough(Passthrough):
     """Implements `aigateway.translate.Stream`.
 
     With ``raw`` nothing is mended; the answer is still read, for its end, its errors and its usage.
@@ -48,15 +45,12 @@ class ClaudePassthrough(Translator):
     ) -> None:
         super().__init__(answering, reader, writer, parse_reply)
         chat = answering.chat
-        self._raw = answering.raw
         self._mender = Mender(
             message_id("", answering.id),
             chat.model,
             lambda: estimate.prompt_tokens(chat),
             renamed=bool(answering.rendered.asked_model),
         )
-        self._held: list[bytes] = []  # frames before the first that says something
-        self._held_size = 0
 
     def _read(self, frames: list[Frame]) -> bytes:
         out: list[bytes] = []
@@ -79,7 +73,7 @@ class ClaudePassthrough(Translator):
             if self.ended:
                 break
         self.mended = self._mender.mended
-        return self._release(out)
+        return b"".join(self._release(out))
 
     def _read_end(self) -> bytes:
         frames = self._decoder.close()
@@ -87,45 +81,14 @@ class ClaudePassthrough(Translator):
         if not self.ended:
             self._follow(self._reader.end())
             if self.failure is None:
-                out += self._release([] if self._raw else [self._tail()])
+                out += b"".join(self._release([] if self._raw else [self._tail()]))
                 self.mended = self._mender.mended
         return out
 
-    def _release(self, out: list[bytes]) -> bytes:
-        """``out``, and what was held back; nothing before the answer says something, so that one
-        that fails at once can be asked for elsewhere."""
-        if not self.begun:
-            self._held += out
-            self._held_size += sum(map(len, out))
-            if self._held_size > MAX_HELD:
-                self._fail(UpstreamGarbled(f"{MAX_HELD} bytes came and no answer in them"))
-            return b""
-        if self._held:
-            out, self._held = self._held + out, []
-        data = b"".join(out)
-        if data:
+    def _release(self, out: list[bytes]) -> list[bytes]:
+        if out := super()._release(out):
             self._writer.started = True  # from now on its pings are events
-        return data
-
-    def _follow(self, events: list[Event]) -> None:
-        """Keep up with what the frames say."""
-        if self._recorder is not None:
-            self._recorder.watch(events)
-        for event in events:
-            kind = event.__class__
-            if kind is TextDelta or kind is ThinkingDelta:
-                self._writer.size += len(event.text)  # type: ignore[union-attr]
-            elif kind is InputDelta:
-                self._writer.size += len(event.json)  # type: ignore[union-attr]
-        last = events[-1]
-        if isinstance(last, Failed):
-            self._fail(last.error)
-            return
-        self.begun = True
-        if isinstance(last, Finished):
-            self.stop_reason = last.stop_reason
-            self.late_error = self._reader.late_error
-            self.ended = True
+        return out
 
     def _pass(self, frame: Frame) -> bytes:
         """What the client gets for a frame: it as it came, mended, or nothing yet."""

@@ -145,7 +145,10 @@ class _Rendering:
             try:
                 if not self.family.structured:
                     raise schema.Unfit("this model takes none")
-                found |= {"input_schema": schema.limited(found["input_schema"]), "strict": True}
+                limited = schema.limited(found["input_schema"])
+                if limited.get("type") != "object":
+                    raise schema.Unfit("its root refers to a definition, or lists its values")
+                found |= {"input_schema": limited, "strict": True}
             except schema.Unfit:
                 self.dropped["tools.strict"] = None
         if tool.cache_control is not None:

@@ -20,22 +20,14 @@ from ...events import (
     ChatReply,
     ChatRequest,
     Event,
-    Failed,
-    Finished,
-    InputDelta,
-    TextDelta,
-    ThinkingDelta,
 )
 from ...jsontext import encode, escape_line_ends
 from ...sse import Frame
-from ...translate import Answering, Translator
+from ...translate import Answering, Passthrough
 from .parse import IN_PIECES
 from .reader import Classify, GeminiReader
 from .usage import render_usage
 from .writer import GeminiWriter
-
-MAX_HELD = 1024 * 1024
-"""Bytes of chunks that say nothing that we know, before the first that does."""
 
 NULL = msgspec.Raw(b"null")
 _BAD_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -82,7 +74,7 @@ class FollowingReader(GeminiReader):
         self._goes_on = call.partialArgs != NULL or bool(call.willContinue)
 
 
-class GeminiPassthrough(Translator):
+class GeminiPassthrough(Passthrough):
     """Implements `aigateway.translate.Stream`.
 
     ``enveloped``: chunks come in Antigravity's envelope, of which the client gets nothing. With
@@ -101,10 +93,7 @@ class GeminiPassthrough(Translator):
         enveloped: bool,
     ) -> None:
         super().__init__(answering, reader, writer, parse_reply)
-        self._raw = answering.raw
         self._enveloped = enveloped
-        self._held: list[bytes] = []  # chunks before the first that says something
-        self._held_size = 0
         self._finished: dict[int, bool] = {}  # by candidate
 
     def _read(self, frames: list[Frame]) -> bytes:
@@ -129,38 +118,13 @@ class GeminiPassthrough(Translator):
 
     def _send(self, chunks: list[bytes]) -> bytes:
         """The chunks as the client's bytes; none before one of them has said something."""
-        if not self.begun:
-            self._held += chunks
-            self._held_size += sum(map(len, chunks))
-            if self._held_size > MAX_HELD and not self.ended:
-                self._fail(UpstreamGarbled(f"{MAX_HELD} bytes came and no answer in them"))
-            return b""
-        if self._held:
-            chunks, self._held = self._held + chunks, []
-        return b"".join([self._writer.frame(chunk) for chunk in chunks])
+        return b"".join([self._writer.frame(chunk) for chunk in self._release(chunks)])
 
     def _follow(self, events: list[Event]) -> None:
-        """Keep up with what the chunks say."""
-        if self._recorder is not None:
-            self._recorder.watch(events)
-        for event in events:
-            kind = event.__class__
-            if kind is TextDelta or kind is ThinkingDelta:
-                self._writer.size += len(event.text)  # type: ignore[union-attr]
-            elif kind is InputDelta:
-                self._writer.size += len(event.json)  # type: ignore[union-attr]
-        last = events[-1]
-        if isinstance(last, Failed):
-            self._fail(last.error)
-            return
-        self.begun = True
-        if isinstance(last, Finished):
-            if not all(self._finished.values()):
-                self._fail(UpstreamTruncated("the stream ended before all candidates had finished"))
-                return
-            self.stop_reason = last.stop_reason
-            self.late_error = self._reader.late_error
-            self.ended = True
+        super()._follow(events)
+        if self.ended and self.failure is None and not all(self._finished.values()):
+            self.stop_reason = None
+            self._fail(UpstreamTruncated("the stream ended before all candidates had finished"))
 
     # ------------------------------------------------------------- one chunk
 

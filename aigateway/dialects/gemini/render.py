@@ -186,8 +186,10 @@ class _Rendering:
         chat = self._chat
         refused: tuple[str, ...] = ()
         temperature = chat.temperature
+        if not thinking.family_of(self._model).penalties:
+            refused = ("presence_penalty", "frequency_penalty")
         if self._claude:
-            refused = ("seed", "presence_penalty", "frequency_penalty")
+            refused += ("seed",)
             if thinks:
                 refused += ("temperature", "top_p", "top_k")
             elif temperature is not None:
@@ -204,7 +206,8 @@ class _Rendering:
             if value is None:
                 continue
             if field in refused:
-                self._drop(field)
+                if value or not field.endswith("penalty"):  # none is what 0 says
+                    self._drop(field)
             else:
                 config[key] = value
 

@@ -1,4 +1,4 @@
-"""How much a model is to think and to say: what each family takes, in one table.
+"""How a model is to think and to speak: what each family takes, in one table.
 
 A client says it as an effort, as a budget in tokens, or as on and off; Gemini 2.5 and
 Claude on Antigravity take a budget, Gemini 3 a level, never both.
@@ -28,7 +28,9 @@ class Family(msgspec.Struct, frozen=True):
     """``levels`` from the lowest up, or a budget between ``least`` and ``most``; with neither
     there is nothing to set. ``off``: thinking can be turned off. ``fixed``: how much is part
     of the model's name, and only whether the thoughts are shown is left to say.
-    ``most_output``: the longest answer in tokens; Gemini refuses more, instead of shortening."""
+    ``most_output``: the longest answer in tokens; Gemini refuses more, instead of shortening.
+    ``penalties``: takes those on presence and frequency; the newer ones answer 400 to any but 0
+    ("Penalty is not enabled for this model")."""
 
     names: re.Pattern[str]
     levels: tuple[str, ...] = ()
@@ -37,6 +39,7 @@ class Family(msgspec.Struct, frozen=True):
     off: bool = False
     fixed: bool = False
     most_output: int = 65536
+    penalties: bool = False
 
 
 def _family(
@@ -47,8 +50,10 @@ def _family(
     off: bool = False,
     fixed: bool = False,
     most_output: int = 65536,
+    penalties: bool = False,
 ) -> Family:
-    return Family(re.compile(names), tuple(levels.split()), budget[0], budget[1], off, fixed, most_output)
+    least, most = budget
+    return Family(re.compile(names), tuple(levels.split()), least, most, off, fixed, most_output, penalties)
 
 
 FAMILIES = (  # the first whose pattern matches the start of the name
@@ -57,12 +62,12 @@ FAMILIES = (  # the first whose pattern matches the start of the name
     _family(r"gemini-2\.5-flash-lite", budget=(512, 24576), off=True),
     _family(r"gemini-2\.5-flash(?!-image)", budget=(1, 24576), off=True),
     _family(r"gemini-2\.5-", most_output=32768),  # images
-    _family(r"gemini-[12][.-]", most_output=8192),
+    _family(r"gemini-[12][.-]", most_output=8192, penalties=True),
     _family(r"gemini-.*-(?:low|medium|high)$", fixed=True),  # Antigravity
     _family(r"gemini-(?:[0-9.]+-)?pro", levels="low medium high"),
     _family(r"gemini-3\.[7-9]-flash", levels="low medium high"),
     _family(r"gemini-", levels="minimal low medium high"),
-    _family(""),
+    _family("", penalties=True),
 )
 
 

@@ -32,6 +32,8 @@ class Family(msgspec.Struct, frozen=True, kw_only=True):
     stop: bool = True
     custom_tools: bool = False
     """Takes tools of free text."""
+    parallel_tool_calls: bool = True
+    """Takes that field."""
     thinks: bool = False
     """Whether it thinks when the request says nothing of it."""
     efforts: tuple[str, ...] = ()
@@ -63,6 +65,7 @@ _o_series = Family(
     most_output=100_000,
     system_role="developer",
     sampling="never",
+    parallel_tool_calls=False,
     thinks=True,
     efforts=_LOW_TO_HIGH,
 )

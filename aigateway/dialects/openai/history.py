@@ -35,6 +35,11 @@ def thinking_before(chat: ChatRequest, calls: Iterable[ToolUseBlock]) -> str:
     return "\n\n".join(block.thinking for block in blocks if isinstance(block, ThinkingBlock))
 
 
+def said_later(text: str) -> str:
+    """What the system says in mid-conversation, where a server lets only the user speak then."""
+    return f"<system>\n{text}\n</system>"
+
+
 def in_words(schema: object) -> str:
     """A response format, for a server that has no field for it."""
     return (

@@ -15,11 +15,12 @@ from ... import jsontext
 from ...events import ChatRequest, ToolUseBlock
 from ..base import Rendered
 from . import shapes
-from .history import LOST, OK, call_id, in_words, thinking_before
+from .history import LOST, OK, call_id, in_words, said_later, thinking_before
 from .servers import Profile
 
 _ABSENT = msgspec.Raw(b"null")
 _MESSAGE = "messages."
+_INSTRUCTS = ("system", "developer")
 
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _list = msgspec.json.Decoder(list[msgspec.Raw])
@@ -183,6 +184,8 @@ class _Body:
             changed = False
             for rule in rules:
                 changed |= rule(message, role)
+            if before not in ("", *_INSTRUCTS) and role in _INSTRUCTS and self._moved(message):
+                role, changed = "user", True
             if self._profile.turns_alternate and before == "tool" and role == "user":
                 messages.append(OK)
                 touched = True
@@ -191,12 +194,21 @@ class _Body:
             before = role
         if self._profile.turns_alternate and before == "assistant":
             last = _fields.decode(jsontext.encode(messages[-1]))
-            if "tool_calls" not in last:
+            if bytes(last.get("tool_calls", _ABSENT)) in (b"null", b"[]"):
                 messages[-1] = {**last, "prefix": True}
                 self.emulated["messages"] = None
                 touched = True
         if touched:
             self.fields["messages"] = messages
+
+    def _moved(self, message: dict[str, msgspec.Raw]) -> bool:
+        """Whether the user now says what the system said in mid-conversation."""
+        if not self._profile.turns_alternate or (text := _text_of(message)) is None:
+            return False
+        message["role"] = msgspec.Raw(b'"user"')
+        message["content"] = msgspec.Raw(jsontext.encode(said_later(text)))
+        self.emulated["messages"] = None
+        return True
 
     def _nothing_refused(self, message: dict[str, msgspec.Raw], role: str) -> bool:
         changed = False
@@ -237,14 +249,21 @@ def _no_developer(message: dict[str, msgspec.Raw], role: str) -> bool:
 
 def _no_list(message: dict[str, msgspec.Raw], role: str) -> bool:
     """A list of texts as one string. Where there is more in it, the server must say what it thinks."""
-    content = message.get("content", _ABSENT)
-    if bytes(content)[:1] != b"[":
+    if bytes(message.get("content", _ABSENT))[:1] != b"[" or (text := _text_of(message)) is None:
         return False
-    parts = msgspec.json.decode(content)
-    if not all(isinstance(part, dict) and isinstance(part.get("text"), str) for part in parts):
-        return False
-    message["content"] = msgspec.Raw(jsontext.encode("\n\n".join(part["text"] for part in parts)))
+    message["content"] = msgspec.Raw(jsontext.encode(text))
     return True
+
+
+def _text_of(message: dict[str, msgspec.Raw]) -> str | None:
+    """The text of a message that holds nothing else; None of others."""
+    content = msgspec.json.decode(message.get("content", _ABSENT))
+    if isinstance(content, str):
+        return content
+    parts = content if isinstance(content, list) else [None]
+    if not all(isinstance(part, dict) and isinstance(part.get("text"), str) for part in parts):
+        return None
+    return "\n\n".join(part["text"] for part in parts)
 
 
 def _nine_letters(message: dict[str, msgspec.Raw], role: str) -> bool:

@@ -30,7 +30,7 @@ from ...events import (
 from .. import fields, free_text
 from ..names import Names
 from .families import Family
-from .history import LOST, OK, call_id, thinking_before
+from .history import LOST, OK, call_id, said_later, thinking_before
 from .servers import Profile
 
 Turn: TypeAlias = list[tuple[Message, str]]
@@ -67,6 +67,7 @@ class Conversation:
     ) -> None:
         self.messages: list[dict[str, object]] = []
         self.prefilled = False  # the last message begins the answer
+        self.moved = False  # the user says what the system said
         self._chat = chat
         self._profile = profile
         self._family = family
@@ -82,6 +83,15 @@ class Conversation:
             if role == "developer" and not self._profile.developer_role:
                 role = "system"
             self.messages.append({"role": role, "content": content})
+
+    def _instruct_later(self, texts: list[str]) -> None:
+        """A system message in mid-conversation."""
+        begun = any(message["role"] not in ("system", "developer") for message in self.messages)
+        if not (begun and self._profile.turns_alternate):
+            self.instruct(texts)
+        elif content := "\n\n".join(text for text in texts if text):
+            self._ask(said_later(content))
+            self.moved = True
 
     def converse(self) -> None:
         """All turns: what the assistant says in a run of messages is one message, so that all of
@@ -111,7 +121,7 @@ class Conversation:
             self._ask(media)
         for message, place in turn:
             if message.role == "system":
-                self.instruct(self._texts(message.content))
+                self._instruct_later(self._texts(message.content))
                 continue
             rest = [block for block in message.content if not isinstance(block, ToolResultBlock)]
             parts = self._parts(rest, place)

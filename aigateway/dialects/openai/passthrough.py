@@ -16,10 +16,10 @@ import msgspec
 
 from ... import estimate
 from ...errors import UpstreamError, UpstreamGarbled, UpstreamTruncated
-from ...events import ChatReply, ChatRequest, Event, Failed, Finished, InputDelta, TextDelta, ThinkingDelta
+from ...events import ChatReply, ChatRequest
 from ...jsontext import encode, escape_line_ends
 from ...sse import Frame
-from ...translate import Answering, Translator
+from ...translate import Answering, Passthrough
 from .. import surrogates
 from ..surrogates import BAD_JSON
 from .calls import arguments_of
@@ -30,12 +30,10 @@ from .usage import NULL, render_usage
 from .writer import DONE, FINISH_REASONS, OpenAIWriter
 
 WHOLE = "chat.completion"
-MAX_HELD = 1024 * 1024
-"""Bytes of chunks that say nothing that we know, before the first that does."""
 _USAGE_NULL = b',"usage":null'
 
 
-class OpenAIPassthrough(Translator):
+class OpenAIPassthrough(Passthrough):
     """Implements `aigateway.translate.Stream`.
 
     With ``raw`` nothing is mended; the answer is still read, for its end, its errors and
@@ -52,10 +50,7 @@ class OpenAIPassthrough(Translator):
         parse_reply: Callable[[bytes], ChatReply],
     ) -> None:
         super().__init__(answering, reader, writer, parse_reply)
-        self._raw = answering.raw
         self._mender = Mender(answering.chat, f"chatcmpl-{answering.id}", answering.created)
-        self._held: list[bytes] = []  # frames before the first that says something
-        self._held_size = 0
 
     def _read(self, frames: list[Frame]) -> bytes:
         out: list[bytes] = []
@@ -74,15 +69,7 @@ class OpenAIPassthrough(Translator):
             if self.ended:
                 out.append(self._tail())
                 break
-        if self.begun and self._held:
-            out, self._held = self._held + out, []
-        elif not self.begun:
-            self._held += out
-            self._held_size += sum(map(len, out))
-            if self._held_size > MAX_HELD:
-                self._fail(UpstreamGarbled(f"{MAX_HELD} bytes came and no answer in them"))
-            return b""
-        return b"".join(out)
+        return b"".join(self._release(out))
 
     def _read_end(self) -> bytes:
         frames = self._decoder.close()
@@ -92,30 +79,9 @@ class OpenAIPassthrough(Translator):
             if self.failure is None and not all(s.reason for s in self._mender.choices.values()):
                 self._fail(UpstreamTruncated("the provider's stream ended before all choices had finished"))
             if self.failure is None:
-                held, self._held = self._held, []
                 self._mender.mended += 1  # no [DONE]
-                out = b"".join(held) + out + self._tail()
+                out += b"".join(self._release([self._tail()]))
         return out
-
-    def _follow(self, events: list[Event]) -> None:
-        """Keep up with what the frames say."""
-        if self._recorder is not None:
-            self._recorder.watch(events)
-        for event in events:
-            kind = event.__class__
-            if kind is TextDelta or kind is ThinkingDelta:
-                self._writer.size += len(event.text)  # type: ignore[union-attr]
-            elif kind is InputDelta:
-                self._writer.size += len(event.json)  # type: ignore[union-attr]
-        last = events[-1]
-        if isinstance(last, Failed):
-            self._fail(last.error)
-            return
-        self.begun = True
-        if isinstance(last, Finished):
-            self.stop_reason = last.stop_reason
-            self.late_error = self._reader.late_error
-            self.ended = True
 
     def _fault(self, error: UpstreamError) -> None:
         """What the reader had no eyes for: the end, as if it had found it."""

@@ -131,8 +131,8 @@ class _Rendering:
             raise fields.wrong(
                 fields.spelling(chat.dialect, "messages"), "this provider needs at least one user message"
             )
-        if conversation.prefilled:
-            self._emulate("messages")  # the answer repeats what it was begun with
+        if conversation.prefilled or conversation.moved:
+            self._emulate("messages")  # the answer repeats what it was begun with, for one
         self.body["messages"] = messages
 
     def _response_format(self) -> str:
@@ -187,7 +187,7 @@ class _Rendering:
         self.body["tools"] = [self._tool(tool) for tool in tools]
         if chat.parallel_tools is None:
             return
-        if profile.parallel_tool_calls:
+        if profile.parallel_tool_calls and self.family.parallel_tool_calls:
             self.body["parallel_tool_calls"] = chat.parallel_tools
         elif not chat.parallel_tools:
             self._drop("parallel_tools")

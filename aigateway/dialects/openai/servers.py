@@ -74,7 +74,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     nine_letter_ids: bool = False
     """A call's id must be nine letters and digits."""
     turns_alternate: bool = False
-    """Refuses a user's message after a tool's, and an assistant's as the last."""
+    """Refuses a user's message after a tool's, an assistant's as the last, and a system's after either."""
     open_sampling: bool = False
     """Takes temperature and top_p between 0 and 1 only, both excluded; 0 is ``do_sample: false``."""
     seed_field: str = "seed"
@@ -201,7 +201,8 @@ SERVERS: Mapping[str, Profile] = {
     "moonshot": replace(_thinks_back, seed=False),
     # docs.mistral.ai/api: "Extra inputs are not permitted" (422) for what it does not name; "Tool call
     # id was ... but must be a-z, A-Z, 0-9, with a length of 9"; "Unexpected role 'user' after role
-    # 'tool'"; "Expected last role User or Tool (or Assistant with prefix True)". Usage always comes.
+    # 'tool'", "Unexpected role 'system' after role 'assistant'"; "Expected last role User or Tool (or
+    # Assistant with prefix True)". Usage always comes.
     "mistral": replace(
         _templates,
         stream_options=False,

@@ -151,7 +151,8 @@ class OpenAIWriter(EventWriter):
         self._in_call = False
         if self._free_text is not None:
             pieces, self._free_text = self._free_text, None
-            return self._input(free_text.text_of("".join(pieces)))
+            text = free_text.text_of("".join(pieces))
+            return self._input(text) if text else b""
         # Clients parse the arguments: "" breaks them.
         return b"" if self._has_input else self._write_input(InputDelta("{}"))
 

@@ -14,10 +14,10 @@ from collections.abc import Callable
 import msgspec
 
 from ...errors import UpstreamError, UpstreamGarbled
-from ...events import ChatReply, ChatRequest, Event, Failed, Finished, InputDelta, TextDelta, ThinkingDelta
+from ...events import ChatReply, ChatRequest
 from ...jsontext import encode, one_line
 from ...sse import Frame
-from ...translate import Answering, Translator
+from ...translate import Answering, Passthrough
 from ..base import Rendered
 from ..openai.usage import NULL
 from .output import render_usage
@@ -25,8 +25,6 @@ from .reader import ResponsesReader
 from .sealed import MARK
 from .writer import ResponsesWriter
 
-MAX_HELD = 16 * 1024 * 1024
-"""Bytes of events that say nothing yet: a response repeats its instructions and its tools."""
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 
 
@@ -68,11 +66,13 @@ def _is_ours(item: msgspec.Raw) -> bool:
     return isinstance(encrypted, str) and encrypted.startswith(MARK)
 
 
-class ResponsesPassthrough(Translator):
+class ResponsesPassthrough(Passthrough):
     """Implements `aigateway.translate.Stream`.
 
     With ``raw`` nothing is mended; the answer is still read, for its end, its errors and its usage.
     """
+
+    max_held = 16 * 1024 * 1024  # a response repeats its instructions and its tools
 
     _reader: ResponsesReader
     _writer: ResponsesWriter
@@ -85,9 +85,6 @@ class ResponsesPassthrough(Translator):
         parse_reply: Callable[[bytes], ChatReply],
     ) -> None:
         super().__init__(answering, reader, writer, parse_reply)
-        self._raw = answering.raw
-        self._held: list[bytes] = []  # events before the first that says something
-        self._held_size = 0
         self._next = 0  # the number of the event to come
         self._told: list[bytes] = []  # the items that have gone by whole
 
@@ -103,15 +100,7 @@ class ResponsesPassthrough(Translator):
             out.append(self._pass(frame))
             if self.ended:
                 break
-        if not self.begun:
-            self._held += out
-            self._held_size += sum(map(len, out))
-            if self._held_size > MAX_HELD:
-                self._fail(UpstreamGarbled(f"{MAX_HELD} bytes came and no answer in them"))
-            return b""
-        if self._held:
-            out, self._held = self._held + out, []
-        return b"".join(out)
+        return b"".join(self._release(out))
 
     def _read_end(self) -> bytes:
         frames = self._decoder.close()
@@ -119,23 +108,6 @@ class ResponsesPassthrough(Translator):
         if not self.ended:
             self._follow(self._reader.end())
         return out
-
-    def _follow(self, events: list[Event]) -> None:
-        """Keep up with what the frames say."""
-        for event in events:
-            kind = event.__class__
-            if kind is TextDelta or kind is ThinkingDelta:
-                self._writer.size += len(event.text)  # type: ignore[union-attr]
-            elif kind is InputDelta:
-                self._writer.size += len(event.json)  # type: ignore[union-attr]
-        last = events[-1]
-        if isinstance(last, Failed):
-            self._fail(last.error)
-            return
-        self.begun = True
-        if isinstance(last, Finished):
-            self.stop_reason = last.stop_reason
-            self.ended = True
 
     def _fail(self, error: UpstreamError) -> None:
         """What has gone out cannot be taken back: the writer's error goes on from there."""
