@@ -46,7 +46,7 @@ def escape_line_ends(encoded: bytes) -> bytes:
 
 def one_line(encoded: bytes) -> bytes:
     """JSON text as it stands behind ``data: ``, without a line end of any kind. It must be well-formed."""
-    if b"\n" in encoded:
+    if b"\n" in encoded or b"\r" in encoded:
         encoded = msgspec.json.format(encoded, indent=-1)
     return encoded if encoded.isascii() else escape_line_ends(encoded)
 

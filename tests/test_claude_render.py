@@ -206,6 +206,14 @@ class MessageTests(RenderTests):
         answered = [block["tool_use_id"] for turn in (messages[2], messages[4]) for block in turn["content"]]
         self.assertEqual(answered, called)
 
+    def test_calls_that_share_an_id(self) -> None:
+        """Where two calls of one message have the same id, their results answer them in turn."""
+        again = (ToolResultBlock("call_1", (TextBlock(told),)) for told in ("1", "2"))
+        messages = self.messages(user("a"), model(CALL, CALL), user(*again), tools=(LOOK,))
+        self.assertEqual([block["id"] for block in messages[1]["content"]], ["call_1", "call_1_2"])
+        answers = [(block["tool_use_id"], block["content"]) for block in messages[2]["content"]]
+        self.assertEqual(answers, [("call_1", [text("1")]), ("call_1_2", [text("2")])])
+
     def test_arguments(self) -> None:
         """Arguments are an object as written; what is none stands in one."""
         inputs = []

@@ -82,14 +82,19 @@ class Translated:
         self.stream = kind_of(path).stream(answering(chat, kept=kept), writer)
         self.parts = [self.stream.feed(piece) for piece in pieces]
         self.parts.append(self.stream.end())
-        ids: dict[bytes, bytes] = {}
-        self.data = _MADE_UP.sub(
-            lambda found: ids.setdefault(found[0], b"%b_made-up-%d" % (found[1], len(ids))),
-            b"".join(self.parts),
-        )
+        self._ids: dict[bytes, bytes] = {}
+        self.data = self._without_ids(b"".join(self.parts))
         failure = self.stream.failure if self.data else None
-        self.shown = self.data if failure is None else self.data + writer.fail(failure)
+        shown = b"" if failure is None else self._without_ids(writer.fail(failure))
+        self.shown = self.data + shown
         self.lenient = kept
+
+    def _without_ids(self, data: bytes) -> bytes:
+        """``data`` with a number for each made-up id."""
+        ids = self._ids
+        return _MADE_UP.sub(
+            lambda found: ids.setdefault(found[0], b"%b_made-up-%d" % (found[1], len(ids))), data
+        )
 
     def told(self) -> tuple[object, ...]:
         """What must not depend on how the recording was cut."""
@@ -278,7 +283,7 @@ class Cut(unittest.TestCase):
             else:
                 self.assertIsNone(failure, where)
                 answer = one.answer()
-                self.assertEqual(answer.text, told.text, where)
+                self.assertEqual(answer.text, told.text.replace(told.code, "") if one.lenient else told.text)
                 self.assertIsNone(answer.error, where)
                 ended_well += 1
         self.assertGreater(cut_short, 0)

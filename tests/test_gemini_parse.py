@@ -230,6 +230,7 @@ class Top(unittest.TestCase):
             ("contents", {"contents": []}),
             ("contents", {"contents": None}),
             ("generationConfig.maxOutputTokens", {"generationConfig": {"maxOutputTokens": "many"}}),
+            ("generationConfig.maxOutputTokens", {"generationConfig": {"maxOutputTokens": -1}}),
             ("tools[0].functionDeclarations[0].name", {"tools": [{"functionDeclarations": [{}]}]}),
             (
                 "toolConfig.functionCallingConfig.mode",
@@ -322,6 +323,7 @@ class Contents(unittest.TestCase):
         for media_type, data, block in (
             ("image/png", PNG, ImageBlock("image/png", PNG)),
             ("image/jpeg; q=1", "-_8", ImageBlock("image/jpeg", "+/8=")),
+            ("image/jpg", PNG, ImageBlock("image/jpeg", PNG)),
             ("application/pdf", "JVBE", DocumentBlock("application/pdf", "JVBE")),
             ("audio/mpeg", "AAAA", AudioBlock("AAAA", "mp3")),
             ("audio/wav", "AAAA", AudioBlock("AAAA", "wav")),

@@ -213,6 +213,11 @@ class Recorded(unittest.TestCase):
 
 
 class Mended(unittest.TestCase):
+    def test_number_beyond_all_range(self) -> None:
+        """A chunk that has to be mended and cannot be read as a whole is none."""
+        chunk = b'{"candidates":[{"content":{"parts":[{"text":"a"}]},"finishReason":"STOP","x":1e999}]}'
+        self.assertIsInstance(Passed([b"data: %b\n\n" % chunk]).stream.failure, UpstreamGarbled)
+
     def test_missing_role(self) -> None:
         """A content without its role is given it, and nothing else is changed."""
         bare = {"candidates": [{"content": {"parts": [{"text": "Hi"}]}, "x": 1}], "y": 2}
@@ -361,6 +366,11 @@ class Bodies(unittest.TestCase):
         for path in sorted(FIXTURES.glob("gemini/*.request.json")):
             with self.subTest(path.name):
                 self.assertEqual(self.body(path.read_bytes()), path.read_bytes())
+
+    def test_model_in_the_body(self) -> None:
+        """A model's name in the body does not go up: the one that the client named may be a route's."""
+        raw = b'{"model":"models/fast","contents":[{"parts":[{"text":"hi"}],"role":"user"}],"x": 1.0}'
+        self.assertEqual(self.body(raw), raw.replace(b'"model":"models/fast",', b"").replace(b": 1", b":1"))
 
     def test_lost_signatures(self) -> None:
         """Signatures that a client left out are put back as they are remembered: its body is again

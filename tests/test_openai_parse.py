@@ -211,6 +211,10 @@ class MessageTests(unittest.TestCase):
                 (ImageBlock("image/png", "aGk="),),
             ),
             (
+                {"type": "image_url", "image_url": {"url": "data:image/jpg;base64,aGk="}},
+                (ImageBlock("image/jpeg", "aGk="),),
+            ),
+            (
                 {"type": "image_url", "image_url": {"url": "data:image/png;charset=x;base64,aGk="}},
                 (ImageBlock("image/png", "aGk="),),
             ),

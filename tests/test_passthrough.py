@@ -285,6 +285,15 @@ class MendingTests(SynchronousTestCase):
         self.assertFalse(stream.begun)
         self.assertTrue(stream.feed(chunk(delta={"content": "x"})).startswith(ROLE))
 
+    def test_raw_in_several_lines(self) -> None:
+        """A frame of several lines is one line for the client, mended or not: the framing is ours."""
+        asked = chat(True)
+        data = b'data: {"choices":[{"delta":{"content":"x"},\ndata: "finish_reason":"stop"}]}\n\n' + DONE
+        raw = answering(asked, kept=True, raw=True)
+        stream = KINDS["openai"](None).stream(raw, OpenAIWriter(asked, "req_1", 1))
+        expected = b'data: {"choices":[{"delta":{"content":"x"},"finish_reason":"stop"}]}\n\n' + DONE
+        self.assertEqual(stream.feed(data) + stream.end(), expected)
+
     def test_raw(self) -> None:
         """``relay = "raw"`` mends nothing, and still sees the end."""
         asked = chat(False)

@@ -73,7 +73,7 @@ class Conversation:
         self._role = ""
         self._blocks: list[dict[str, object]] = []  # of the turn that is being read
         self._thought = False  # it holds thinking since its last call
-        self._calls: dict[str, str] = {}  # of the assistant's last turn: the client's id -> ours
+        self._calls: dict[str, list[str]] = {}  # of the assistant's last turn: the client's id -> ours
         self._ids: list[str] = []  # ours, in their order
         self._answers: dict[str, dict[str, object]] = {}
         self._used: set[str] = set()
@@ -174,14 +174,16 @@ class Conversation:
                 self._blocks += self._media(block, place)
 
     def _answer(self, block: ToolResultBlock, place: str) -> None:
-        """The answer to a call; of several to one call Claude takes only one: the last counts."""
-        id = self._calls.get(block.tool_use_id)
-        if id is None:
+        """The answer to a call; of several to one call Claude takes only one: the last counts. Where
+        calls share an id, they are answered in turn."""
+        calls = self._calls.get(block.tool_use_id)
+        if calls is None:
             raise MalformedRequest(
                 f"{place} answers the tool call {block.tool_use_id!r}, which the message before it does not"
                 " make: put each tool result directly behind its call",
                 param=place,
             )
+        id = next((call for call in calls if call not in self._answers), calls[-1])
         result: dict[str, object] = {"type": "tool_result", "tool_use_id": id}
         if content := [part for one in block.content for part in self._media(one, place)]:
             result["content"] = content
@@ -258,7 +260,7 @@ class Conversation:
             number += 1
             id = f"{_NOT_IN_ID.sub('_', block.id) or 'call'}_{number}"
         self._used.add(id)
-        self._calls[block.id] = id
+        self._calls.setdefault(block.id, []).append(id)
         self._ids.append(id)
         call: dict[str, object] = {
             "type": "tool_use",

@@ -1,4 +1,5 @@
-"""A Gemini client's own body for a provider of its dialect: byte for byte, but for signatures.
+"""A Gemini client's own body for a provider of its dialect: byte for byte, but for signatures and a
+model's name, which is for the path to say.
 
 Gemini 3 wants the first call of each step since the user last spoke to carry the signature that
 came with it, and answers 400 to one that it did not make. So one that the client lost is put back
@@ -34,16 +35,16 @@ def body_of(chat: ChatRequest, model: str) -> bytes:
     calls = [
         block for message in chat.messages for block in message.content if isinstance(block, ToolUseBlock)
     ]
-    if not calls and b'"thought' not in raw:
-        return raw
-    body = _fields.decode(raw)
-    if bytes(body.get("contents", _NULL))[:1] != b"[":
-        return raw
-    contents = _list.decode(body["contents"])
-    mended = list(_mended(contents, chat, iter(calls), generation(model)))
-    if mended == contents:
-        return raw
-    return jsontext.encode({**body, "contents": mended})
+    body: dict[str, object] = dict(_fields.decode(raw))
+    changed = body.pop("model", None) is not None  # the path says it, and it may be another one there
+    told = body.get("contents", _NULL)
+    if (calls or b'"thought' in raw) and isinstance(told, msgspec.Raw) and bytes(told)[:1] == b"[":
+        contents = _list.decode(told)
+        body["contents"] = list(
+            _mended(contents, chat, iter(calls), generation(model.removeprefix("models/")))
+        )
+        changed = changed or body["contents"] != contents
+    return jsontext.encode(body) if changed else raw
 
 
 def _mended(

@@ -22,7 +22,7 @@ def inline_block(blob: shapes.Blob, place: str) -> RequestBlock:
     data += "=" * (-len(data) % 4)
     media_type = f"{kind}/{subtype}"
     if kind == "image":
-        return ImageBlock(media_type, data)
+        return ImageBlock("image/jpeg" if subtype == "jpg" else media_type, data)
     if kind == "audio":
         return AudioBlock(data, _AUDIO.get(subtype, subtype))
     if media_type == "application/pdf":

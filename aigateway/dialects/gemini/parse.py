@@ -297,6 +297,9 @@ class _Reading(fields.Reading):
 
     def config(self, config: shapes.Config) -> shapes.Config:
         """``config``, when what says something in it and has no word here is noted."""
+        limit = config.maxOutputTokens
+        if limit is not None and limit < 0:
+            raise fields.wrong(f"{_CONFIG}.maxOutputTokens", f"expected an integer >= 0, got {limit}")
         if config.candidateCount not in (None, 1):
             self.note(f"{_CONFIG}.candidateCount")
         if config.responseLogprobs:

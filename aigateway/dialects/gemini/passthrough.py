@@ -21,7 +21,7 @@ from ...events import (
     ChatRequest,
     Event,
 )
-from ...jsontext import encode, escape_line_ends
+from ...jsontext import encode, one_line
 from ...sse import Frame
 from ...translate import Answering, Passthrough
 from .parse import IN_PIECES
@@ -134,6 +134,10 @@ class GeminiPassthrough(Passthrough):
             if not data.isascii():
                 data.decode("utf-8")
             data, chunk = _unwrapped(data)
+            if not self._raw and _lacks_role(chunk):
+                data = _with_role(data)
+                self.mended += 1
+            data = one_line(data)
         except _BAD_JSON as error:
             if data.strip() in _NOTHING:
                 self.mended += 1
@@ -145,10 +149,7 @@ class GeminiPassthrough(Passthrough):
             self._finished[index] = bool(candidate.finishReason) or self._finished.get(index, False)
         if self._enveloped and chunk == _Chunk():
             return None  # credits and the like
-        if not self._raw and _lacks_role(chunk):
-            data = _with_role(data)
-            self.mended += 1
-        return _one_line(data)
+        return data
 
 
 def pass_reply(body: bytes, reply: ChatReply, answering: Answering) -> bytes | None:
@@ -196,10 +197,3 @@ def _with_role(data: bytes) -> bytes:
         if isinstance(candidate.get("content"), dict):
             candidate["content"]["role"] = "model"
     return encode(value)
-
-
-def _one_line(data: bytes) -> bytes:
-    """JSON text without a line end in it, of whatever kind."""
-    if b"\n" in data or b"\r" in data:
-        data = msgspec.json.format(data, indent=-1)
-    return data if data.isascii() else escape_line_ends(data)

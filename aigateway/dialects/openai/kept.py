@@ -260,10 +260,11 @@ def _text_of(message: dict[str, msgspec.Raw]) -> str | None:
     content = msgspec.json.decode(message.get("content", _ABSENT))
     if isinstance(content, str):
         return content
-    parts = content if isinstance(content, list) else [None]
-    if not all(isinstance(part, dict) and isinstance(part.get("text"), str) for part in parts):
+    if not isinstance(content, list):
         return None
-    return "\n\n".join(part["text"] for part in parts)
+    texts = [part.get("text") if isinstance(part, dict) else None for part in content]
+    said = [text for text in texts if isinstance(text, str)]
+    return "\n\n".join(said) if len(said) == len(texts) else None
 
 
 def _nine_letters(message: dict[str, msgspec.Raw], role: str) -> bool:

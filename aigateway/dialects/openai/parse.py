@@ -350,7 +350,9 @@ def data_url(url: str, place: str) -> tuple[str, str]:
     media_type, *parameters = head.split(";")
     if not comma or not media_type or not parameters or parameters[-1].strip().lower() != "base64":
         raise fields.wrong(place, 'expected a base64 data: URL, such as "data:image/png;base64,..."')
-    return media_type.strip().lower(), data
+    media_type = media_type.strip().lower()
+    # No registered type, though common; OpenAI takes it, others do not.
+    return "image/jpeg" if media_type == "image/jpg" else media_type, data
 
 
 def _tool(function: shapes.Function, cache_control: object = None) -> Tool:

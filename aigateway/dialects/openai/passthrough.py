@@ -17,7 +17,7 @@ import msgspec
 from ... import estimate
 from ...errors import UpstreamError, UpstreamGarbled, UpstreamTruncated
 from ...events import ChatReply, ChatRequest
-from ...jsontext import encode, escape_line_ends
+from ...jsontext import encode, escape_line_ends, one_line
 from ...sse import Frame
 from ...translate import Answering, Passthrough
 from .. import surrogates
@@ -105,7 +105,7 @@ class OpenAIPassthrough(Passthrough):
             for choice in choices or ():
                 seen = mender.choices.setdefault(number(choice.index) or 0, ChoiceState())
                 seen.reason = seen.reason or choice.finish_reason or ""
-            return (data if data.isascii() else escape_line_ends(data),)
+            return (one_line(data),)
         data = self._reader.data
         if not data.isascii():
             data = escape_line_ends(data)
