@@ -19,14 +19,13 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.web.iweb import IResponse
 
-from .accounts import AccountPool, AccountState
+from .accounts import AccountState
+from .asking import NOBODY, RunningProvider, Try, render, shown_request, stand_in
 from .client_stream import ClientStream
-from .config import Account, Config, Route, Timeouts
-from .config import Provider as ProviderConfig
+from .config import Config, Route
 from .credentials import Credentials
 from .dialects.base import Rendered
-from .dialects.fields import refuse_dropped, refuse_needed
-from .dialects.spelling import told
+from .dialects.fields import refuse_dropped
 from .errors import (
     GatewayError,
     InternalError,
@@ -41,8 +40,7 @@ from .estimate import usage as estimated_usage
 from .events import ChatReply, ChatRequest, events_of
 from .exchange import Exchange, masked
 from .outcome import CLIENT_LEFT, Attempt
-from .providers import KINDS
-from .providers.base import Credential, Kind, UpstreamRequest
+from .providers.base import Credential, UpstreamRequest
 from .relay import Collector, Relay, let_go
 from .report import field_report
 from .routing import Resolved, Router
@@ -55,49 +53,8 @@ from .upstream import Upstream, header_map
 T = TypeVar("T")
 _Prepared: TypeAlias = tuple[Rendered, UpstreamRequest]
 
-NOBODY = Credential(Secret("***"), "")
-"""Stands for a credential where nothing is sent."""
 NO_COUNTER = (404, 405)
 REQUEST_ID_HEADERS = (b"x-request-id", b"request-id", b"x-cloudaicompanion-trace-id", b"x-log-id")
-
-
-class _Provider:
-    """A provider as it runs: its configuration, its kind, its accounts' health."""
-
-    def __init__(self, config: ProviderConfig) -> None:
-        self.config = config
-        self.name = config.name
-        self.kind: Kind = KINDS[config.kind](config)
-        self.base_urls = config.base_urls or self.kind.base_urls
-        self.accounts = AccountPool(config.accounts)
-        self.headers = tuple(
-            (name.encode(), (value.reveal() if isinstance(value, Secret) else value).encode())
-            for name, value in config.headers
-        )
-
-    def shown(self, model: str, now: float) -> dict[str, object]:
-        """A target at this provider, as `Attempts.explain` shows it."""
-        ready = self.accounts.ready(model, now)
-        return {
-            "provider": self.name,
-            "kind": self.config.kind,
-            "model": model,
-            "account": ready[0].name if ready else None,
-            "accounts": self.accounts.describe(now),
-        }
-
-
-class _Try(msgspec.Struct, frozen=True):
-    """Whom one attempt asks, and how. ``kind`` is the provider's, as it serves this request."""
-
-    provider: _Provider
-    kind: Kind
-    account: Account
-    model: str
-    base_url: str
-    timeouts: Timeouts
-    streamed: bool
-    more_hosts: bool
 
 
 class _Job(Generic[T]):
@@ -106,8 +63,8 @@ class _Job(Generic[T]):
 
     def __init__(
         self,
-        prepare: Callable[[Exchange, _Try, Credential], _Prepared],
-        answer: Callable[[Exchange, ClientStream | None, _Try, Rendered, IResponse], Awaitable[T]],
+        prepare: Callable[[Exchange, Try, Credential], _Prepared],
+        answer: Callable[[Exchange, ClientStream | None, Try, Rendered, IResponse], Awaitable[T]],
         *,
         counts: bool = False,
     ) -> None:
@@ -140,7 +97,7 @@ class Attempts:
         self._stats = stats.stats
         self._clock = clock
         self._wall = wall
-        self._providers = {name: _Provider(provider) for name, provider in config.providers.items()}
+        self._providers = {name: RunningProvider(provider) for name, provider in config.providers.items()}
         self._secrets = config.secrets()
         limits = config.limits
         self._framing = Framing(limits.sse_line, limits.sse_event, limits.upstream_body)
@@ -180,42 +137,26 @@ class Attempts:
         in. Raises a `GatewayError`."""
         resolved = self._router.targets(chat.model)
         now = self._clock.seconds()
-        targets = [self._providers[name].shown(model, now) for name, model in resolved.targets]
-        shown: dict[str, object] = {
+        targets = [(self._providers[name], model) for name, model in resolved.targets]
+        first, model = next(
+            (target for target in targets if target[0].accounts.ready(target[1], now)), targets[0]
+        )
+        account = next(iter(first.accounts.ready(model, now)), first.config.accounts[0])
+        streamed = chat.stream and first.config.supports_streaming
+        timeouts = self._config.timeouts_for(resolved.route, first.config)
+        kind = first.kind.for_chat(chat)
+        one = Try(first, kind, account, model, first.base_urls[0], timeouts, streamed, False)
+        rendered = render(chat, client, one, stand_in(account), self._signatures)
+        if strict:
+            refuse_dropped(rendered, first.name)
+        return {
             "dialect": chat.dialect,
             "model": chat.model,
             "route": resolved.route.model,
-            "targets": targets,
+            "targets": [provider.shown(model, now) for provider, model in targets],
+            "request": shown_request(one, rendered),
+            "fields": field_report(chat, rendered),
         }
-        ready = (index for index, target in enumerate(targets) if target["account"] is not None)
-        name, model = resolved.targets[next(ready, 0)]
-        provider = self._providers[name]
-        streamed = chat.stream and provider.config.supports_streaming
-        timeouts = self._config.timeouts_for(resolved.route, provider.config)
-        account = next(iter(provider.accounts.ready(model, now)), provider.config.accounts[0])
-        kind = provider.kind.for_chat(chat)
-        one = _Try(provider, kind, account, model, provider.base_urls[0], timeouts, streamed, False)
-        credential = Credential(NOBODY.token, account.project or "(to be discovered)")
-        rendered = self._render(chat, client, one, credential)
-        call = kind.request(one.base_url, model, credential, rendered, stream=streamed)
-        shown["request"] = {
-            "provider": name,
-            "account": account.name,
-            "method": call.method.decode(),
-            "url": call.url.decode("ascii", "backslashreplace"),
-            "headers": {
-                **{name.decode("latin-1"): value.decode("latin-1") for name, value in call.headers},
-                **{
-                    name: "***" if isinstance(value, Secret) else value
-                    for name, value in provider.config.headers
-                },
-            },
-            "body": msgspec.Raw(call.body),
-        }
-        if strict:
-            refuse_dropped(rendered, name)
-        shown["fields"] = field_report(chat, rendered)
-        return shown
 
     def total(self, exchange: Exchange) -> float:
         """The total limit: it spans all attempts, so the first target's word counts."""
@@ -251,11 +192,11 @@ class Attempts:
     def _tries(
         self,
         exchange: Exchange,
-        provider: _Provider,
+        provider: RunningProvider,
         model: str,
         route: Route,
         failures: list[UpstreamError],
-    ) -> Iterable[_Try]:
+    ) -> Iterable[Try]:
         """The attempts at one target, one by one: each account in turn, and each of the kind's
         hosts as long as the last error was one that another host may not have."""
         accounts = provider.accounts.choose(model, self._clock.seconds())
@@ -267,7 +208,7 @@ class Attempts:
         for account in accounts:
             for base_url in provider.base_urls:
                 more_hosts = base_url != provider.base_urls[-1]
-                yield _Try(provider, kind, account, model, base_url, timeouts, streamed, more_hosts)
+                yield Try(provider, kind, account, model, base_url, timeouts, streamed, more_hosts)
                 if not _another_host_may_do(failures[-1]):
                     break
 
@@ -275,7 +216,7 @@ class Attempts:
         self,
         exchange: Exchange,
         client: ClientStream | None,
-        one: _Try,
+        one: Try,
         job: _Job[T],
     ) -> T:
         """One account, asked once; twice where the first time cannot have counted."""
@@ -301,7 +242,7 @@ class Attempts:
         self,
         exchange: Exchange,
         client: ClientStream | None,
-        one: _Try,
+        one: Try,
         job: _Job[T],
     ) -> T:
         """One request to one account, with its record."""
@@ -368,12 +309,12 @@ class Attempts:
             self._stats.attempt_ended(attempt)
             exchange.attempts.append(attempt)
 
-    def _chat(self, exchange: Exchange, one: _Try, credential: Credential) -> _Prepared:
+    def _chat(self, exchange: Exchange, one: Try, credential: Credential) -> _Prepared:
         """The request for an answer."""
-        rendered = self._render(exchange.chat, exchange.client, one, credential)
+        rendered = render(exchange.chat, exchange.client, one, credential, self._signatures)
         return rendered, one.kind.request(one.base_url, one.model, credential, rendered, stream=one.streamed)
 
-    def _counter(self, exchange: Exchange, one: _Try, credential: Credential) -> _Prepared:
+    def _counter(self, exchange: Exchange, one: Try, credential: Credential) -> _Prepared:
         """The request for a count, of a kind that has one."""
         call = one.kind.count(one.base_url, one.model, credential, exchange.chat)
         assert call is not None  # no other target is asked
@@ -385,23 +326,12 @@ class Attempts:
         kind = provider.kind.for_chat(chat)
         return kind.count(provider.base_urls[0], model, NOBODY, chat) is not None
 
-    def _render(self, chat: ChatRequest, client: str | None, one: _Try, credential: Credential) -> Rendered:
-        """The body for one provider, with what it may want back of what it said to ``client``."""
-        family = one.kind.family(one.model)
-        thoughts = self._signatures.of(chat, client or "", family)
-        foreign = self._signatures.foreign(chat, client or "", family)
-        if thoughts or foreign:
-            chat = msgspec.structs.replace(chat, thoughts=thoughts, foreign=foreign)
-        rendered = told(chat, one.kind.render(chat, one.model, credential, stream=one.streamed))
-        refuse_needed(chat, rendered, one.provider.name)
-        return rendered
-
-    def _send(self, one: _Try, call: UpstreamRequest, *, streamed: bool) -> Deferred[IResponse]:
+    def _send(self, one: Try, call: UpstreamRequest, *, streamed: bool) -> Deferred[IResponse]:
         if one.provider.headers:
             call = msgspec.structs.replace(call, headers=call.headers + one.provider.headers)
         return self._upstream.open(call, one.timeouts, streamed=streamed, host=one.provider.name)
 
-    async def _check(self, exchange: Exchange, one: _Try, response: IResponse) -> None:
+    async def _check(self, exchange: Exchange, one: Try, response: IResponse) -> None:
         """Go on with a 200; raise what anything else means."""
         headers = response.headers
         for name in REQUEST_ID_HEADERS:
@@ -421,7 +351,7 @@ class Attempts:
         self,
         exchange: Exchange,
         client: ClientStream | None,
-        one: _Try,
+        one: Try,
         rendered: Rendered,
         response: IResponse,
     ) -> None:
@@ -456,7 +386,7 @@ class Attempts:
         self,
         exchange: Exchange,
         client: ClientStream | None,
-        one: _Try,
+        one: Try,
         rendered: Rendered,
         response: IResponse,
     ) -> ChatReply:
@@ -483,7 +413,7 @@ class Attempts:
         self,
         exchange: Exchange,
         client: ClientStream | None,
-        one: _Try,
+        one: Try,
         rendered: Rendered,
         response: IResponse,
     ) -> int:
@@ -491,14 +421,14 @@ class Attempts:
         exchange.bytes_in += len(body)
         return one.kind.parse_count(body)
 
-    def _answering(self, exchange: Exchange, one: _Try, rendered: Rendered, created: int) -> Answering:
+    def _answering(self, exchange: Exchange, one: Try, rendered: Rendered, created: int) -> Answering:
         raw = one.provider.config.relay == "raw"
         family = one.kind.family(one.model)
         return Answering(exchange.chat, rendered, exchange.id, created, self._framing, raw, family)
 
     # ---------------------------------------------------------------- accounts
 
-    def _note(self, one: _Try, error: UpstreamError) -> None:
+    def _note(self, one: Try, error: UpstreamError) -> None:
         """What the error says of the account's health."""
         if isinstance(error, UpstreamUnauthorized):
             if not error.token_expired:
@@ -506,7 +436,7 @@ class Attempts:
             return
         one.provider.accounts.note(one.account.name, one.model, error, self._clock.seconds())
 
-    def _set_aside(self, one: _Try, error: UpstreamUnauthorized) -> None:
+    def _set_aside(self, one: Try, error: UpstreamUnauthorized) -> None:
         """The account is not asked for a while, or until its credential changes; the operator is
         told why."""
         message = masked(error, self._known_secrets()).message
@@ -521,7 +451,7 @@ class Attempts:
             remedy=error.remedy,
         )
 
-    def _resting(self, provider: _Provider, model: str) -> UpstreamError:
+    def _resting(self, provider: RunningProvider, model: str) -> UpstreamError:
         """What to say when no account of a provider can be asked now."""
         wait = provider.accounts.earliest(model, self._clock.seconds())
         if wait is None:
@@ -535,7 +465,7 @@ class Attempts:
         error = min(waits, key=lambda busy: busy.retry_after or 0.0) if waits else failures[-1]
         return self._told(error, None)
 
-    def _told(self, error: UpstreamError, one: _Try | None) -> UpstreamError:
+    def _told(self, error: UpstreamError, one: Try | None) -> UpstreamError:
         """``error`` as the client may see it: what a provider says of the gateway's own
         credential is the operator's business."""
         if isinstance(error, UpstreamUnauthorized):

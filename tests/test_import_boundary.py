@@ -17,6 +17,7 @@ ROOT = Path(aigateway.__file__).parents[1]
 
 PURE = {
     "accounts",
+    "asking",
     "counters",
     "errors",
     "estimate",
