@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -63,7 +64,7 @@ class Answer:
     chunks: list[dict[str, Any]] = field(default_factory=list)
 
 
-class Grammar:
+class Grammar(ABC):
     """One dialect's grammar, and where a stream is in it. ``lenient`` lets pass what is unknown:
     a provider may say more than we write, in any framing that is legal; what is known must fit."""
 
@@ -75,8 +76,8 @@ class Grammar:
         self.answer = Answer()
         self.ended = False
 
-    def frame(self, frame: Frame) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def frame(self, frame: Frame) -> None: ...
 
     def fields(self, value: Any, names: str, where: str, also: str = "") -> dict[str, Any]:
         """``value`` as an object that has all ``names``, may have ``also``, and nothing else."""

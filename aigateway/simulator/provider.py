@@ -6,6 +6,7 @@ is written in `pacing`.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -97,7 +98,7 @@ class Simulated(Resource):
         self.aborted += client_left
 
 
-class SimulatedProvider(Simulated):
+class SimulatedProvider(Simulated, ABC):
     """One provider: it checks the key, reads the request, answers or rehearses a fault.
 
     ``pace`` is the time between chunks in seconds; with 0 a whole stream is written at
@@ -133,10 +134,10 @@ class SimulatedProvider(Simulated):
     def unauthorized(self, key: str) -> Response:
         return self.wire.unauthorized()
 
+    @abstractmethod
     def route(self, request: Request, path: str, body: bytes) -> int:
         """Answer an authorized POST to ``path``, which is without `base_path`; `Refused` may
         be raised."""
-        raise NotImplementedError
 
     def respond_with_answer(self, request: Request, wire: Wire, read: Callable[..., Asked]) -> int:
         """Read the request, given its serial number and the time, and answer it."""
