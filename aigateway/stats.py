@@ -107,8 +107,7 @@ class StatsService(Service):
         try:
             if self.stats.totals.requests != self._mark.requests:
                 self._summarise()
-        except Exception:
-            # A LoopingCall whose function raises never calls it again.
+        except Exception:  # a bug of ours; a LoopingCall whose function raises never calls it again
             self._log.failure("stats: no summary this time")
 
     def _summarise(self) -> None:

@@ -1,7 +1,8 @@
-"""What clients see: the routes, who may use them, and answers and errors in their dialect.
+"""What clients see: the routes, and answers and errors in their dialect.
 
-Formats are the dialects' business, where an answer comes from is the executor's. Here a
-client's HTTP request becomes an exchange, and the exchange's end an outcome.
+Formats are the dialects' business, where an answer comes from is the executor's, who may come in
+`aigateway.admission`'s, and which dialect is spoken `aigateway.dialect_rules`'. Here a client's
+HTTP request becomes an exchange, and the exchange's end an outcome.
 """
 
 from __future__ import annotations
