@@ -22,6 +22,7 @@ from aigateway.config import (
     Limits,
     NothingConfigured,
     Provider,
+    Retries,
     Route,
     Target,
     Timeouts,
@@ -592,6 +593,7 @@ class Document(TestCase):
         "`[gateway]`": Config,
         "`[timeouts]`": Timeouts,
         "`[limits]`": Limits,
+        "`[retries]`": Retries,
         "`[providers.NAME]`": Provider,
         "`accounts`": Account,
         "`[[routes]]`": Route,
@@ -599,7 +601,7 @@ class Document(TestCase):
     }
     # What is written otherwise than it is kept: no key of its own, or another one.
     NOT_KEYS: Mapping[str, set[str]] = {
-        "`[gateway]`": {"timeouts", "limits", "providers", "routes", "keys", "demo", "origin", "notes"},
+        "`[gateway]`": {"timeouts", "limits", "retries", "providers", "routes", "keys", "demo", "origin", "notes"},
         "`[providers.NAME]`": {"name", "base_urls", "headers", "timeouts"},
         "`[[keys]]`": {"digest"},
     }
@@ -641,7 +643,7 @@ class Document(TestCase):
         """A file that sets every documented default is the same as one that sets none."""
         tables = self.tables()
         written = ""
-        for heading in ("`[gateway]`", "`[timeouts]`", "`[limits]`"):
+        for heading in ("`[gateway]`", "`[timeouts]`", "`[limits]`", "`[retries]`"):
             rows = tables[heading].items()
             written += heading.strip("`") + "\n"
             written += "".join(f"{key} = {value.strip('`')}\n" for key, value in rows if value != "none")

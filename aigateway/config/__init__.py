@@ -2,7 +2,7 @@
 
 from .loading import NothingConfigured, check_listen, load, parse
 from .reading import ConfigError
-from .records import Account, ClientKey, Config, Limits, Provider, Route, Target, Timeouts
+from .records import Account, ClientKey, Config, Limits, Provider, Retries, Route, Target, Timeouts
 
 __all__ = [
     "Account",
@@ -12,6 +12,7 @@ __all__ = [
     "Limits",
     "NothingConfigured",
     "Provider",
+    "Retries",
     "Route",
     "Target",
     "Timeouts",

@@ -24,8 +24,10 @@ def read_routes(tables: Iterable[Table], providers: Collection[str]) -> Iterable
             table.problem("model", f"is never reached: {places[model]} has the same pattern")
         targets = tuple(_targets(table, providers))
         timeouts = table.table("timeouts").all_numbers(Timeouts)
+        numbers = table.numbers(Route)
+        continuation = table.flag("continuation", False)
         table.close()
-        yield Route(model=model, targets=targets, timeouts=timeouts)
+        yield Route(model=model, targets=targets, timeouts=timeouts, continuation=continuation, **numbers)
 
 
 def _targets(route: Table, providers: Collection[str]) -> Iterable[Target]:

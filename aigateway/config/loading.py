@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
-
-import msgspec
 
 from . import values
 from .clients import DIALECTS, read_keys, read_routes
 from .providers import read_provider
 from .reading import ConfigError, Source, Table
-from .records import LOOPBACK_HOSTS, Config, Limits, Timeouts
+from .records import LOOPBACK_HOSTS, Config, Limits, Retries, Timeouts
 
 FILE_NAME = "aigateway.toml"
 ENVIRONMENT = {
@@ -113,6 +111,7 @@ def _config(document: Mapping[str, object], source: Source, origin: str, listen:
 
     timeouts = Timeouts(**root.table("timeouts").all_numbers(Timeouts))
     limits = Limits(**root.table("limits").all_numbers(Limits))
+    retries = Retries(**root.table("retries").all_numbers(Retries))
     tables = root.table("providers").tables_by_name()
     if not document.get("providers"):
         source.problem("providers", "there are none; expected a table such as [providers.openai]")
@@ -122,9 +121,10 @@ def _config(document: Mapping[str, object], source: Source, origin: str, listen:
     root.close()
     if source.problems:
         raise ConfigError(tuple(source.problems))
-    config = Config(
+    return Config(
         timeouts=timeouts,
         limits=limits,
+        retries=retries,
         providers={provider.name: provider for provider in providers},
         routes=routes,
         keys=keys,
@@ -132,19 +132,6 @@ def _config(document: Mapping[str, object], source: Source, origin: str, listen:
         notes=tuple(source.notes),
         **settings,
     )
-    return msgspec.structs.replace(config, notes=config.notes + tuple(_without_effect(config)))
-
-
-def _without_effect(config: Config) -> Iterator[str]:
-    """What is understood and checked, but not acted on in this version: never in silence."""
-    if config.timeouts.min_rate or any(
-        limits.get("min_rate") for limits in (route.timeouts for route in config.routes)
-    ):
-        yield f"{config.origin}: min_rate has no effect in this version"
-    for provider in config.providers.values():
-        place = f"{config.origin}: providers.{provider.name}"
-        if provider.timeouts.min_rate != config.timeouts.min_rate:
-            yield f"{place}.timeouts.min_rate has no effect in this version"
 
 
 # ------------------------------------------------------------------- [gateway]

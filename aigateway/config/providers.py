@@ -83,6 +83,7 @@ def read_provider(name: str, table: Table, shared: Timeouts) -> Provider:
         takes=_takes(table),
         responses=table.flag("responses", False) if "responses" in table else None,
         dialect=table.choice("dialect", ("openai", "claude")),
+        affinity=table.flag("affinity", False),
     )
     if "dialect" in table and kind not in ("glm", ""):
         table.problem("dialect", f'is for kind "glm" alone, not for "{kind}"')
@@ -132,6 +133,7 @@ def _accounts(kind: str, provider: Table) -> Iterable[Account]:
             client_secret=table.secret("client_secret"),
             project=table.text("project"),
             token_url=table.checked("token_url", values.token_url) or GOOGLE_TOKEN_URL,
+            **table.numbers(Account),
         )
         if kind == "antigravity":
             _check_oauth(table)

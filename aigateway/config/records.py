@@ -25,6 +25,7 @@ SecondsOrOff = Annotated[float, msgspec.Meta(ge=0, le=_LONGEST)]
 RateOrOff = Annotated[float, msgspec.Meta(ge=0, le=_LONGEST)]
 Count = Annotated[int, msgspec.Meta(ge=1, le=_MOST)]
 CountOrNone = Annotated[int, msgspec.Meta(ge=0, le=_MOST)]
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
 class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,6 +52,15 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     keep_alive: Seconds = 75.0
     max_pipelined: Count = 16 * 1024
     backlog: Count = 1024
+    max_connections: CountOrNone = 10_000
+    max_requests: Count = 5_000
+    max_streams: Count = 5_000
+    queue: CountOrNone = 100
+    queue_wait: Seconds = 1.0
+    max_lag: SecondsOrOff = 0.25
+    account_queue: CountOrNone = 100
+    wrong_keys: CountOrNone = 20
+    offload: Count = 256 * 1024
     relay_buffer: Count = 128 * 1024
     upstream_max_head: Count = 64 * 1024
     upstream_max_header_lines: Count = 200
@@ -62,12 +72,28 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     pool_idle: Seconds = 30.0
 
 
+class Retries(msgspec.Struct, frozen=True, kw_only=True):
+    """How an account's failure is answered by asking another one, and by leaving it alone."""
+
+    budget: Share = 0.2
+    always: CountOrNone = 10
+    backoff: SecondsOrOff = 0.1
+    max_backoff: SecondsOrOff = 2.0
+    account_wait: SecondsOrOff = 0.0
+    eject_after: CountOrNone = 5
+    eject_for: Seconds = 5.0
+    max_eject: Seconds = 300.0
+    eject_share: Share = 0.5
+
+
 class Account(msgspec.Struct, frozen=True, kw_only=True):
     """One credential at a provider. Either an ``api_key``, or (antigravity) an
     ``access_token`` or what it takes to get one: ``refresh_token``, ``client_id``,
-    ``client_secret``. An empty ``project`` is discovered."""
+    ``client_secret``. An empty ``project`` is discovered. ``weight`` is its share of the requests,
+    beside those of the others."""
 
     name: str
+    weight: Count = 1
     api_key: Secret | None = None
     access_token: Secret | None = None
     refresh_token: Secret | None = None
@@ -83,7 +109,7 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     maps a model's name to that of its deployment. ``server`` is the server of OpenAI's dialect
     that it is, ``takes`` what that takes otherwise than is known of it, ``responses`` whether it has
     OpenAI's Responses API; None: OpenAI itself does. ``dialect`` is the one to speak, where the kind
-    speaks several and not its first is wanted."""
+    speaks several and not its first is wanted. ``affinity``: a conversation stays with its account."""
 
     name: str
     kind: str
@@ -100,6 +126,7 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
     takes: Mapping[str, bool] = {}
     responses: bool | None = None
     dialect: str = ""
+    affinity: bool = False
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -111,11 +138,15 @@ class Target(msgspec.Struct, frozen=True):
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
     """A pattern for the model that the client names, and its targets in the order to try.
-    ``timeouts`` holds only what the route sets: `Config.timeouts_for` completes them."""
+    ``timeouts`` holds only what the route sets: `Config.timeouts_for` completes them. ``hedge`` is
+    the share of requests for which a second target may be asked while the first is slow;
+    ``continuation``: another target may go on with an answer that broke off."""
 
     model: str
     targets: tuple[Target, ...]
     timeouts: Mapping[str, float] = {}
+    hedge: Share = 0.0
+    continuation: bool = False
 
 
 class ClientKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -145,6 +176,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     summary_interval: SecondsOrOff = 60.0
     timeouts: Timeouts = Timeouts()
     limits: Limits = Limits()
+    retries: Retries = Retries()
     providers: Mapping[str, Provider] = {}
     routes: tuple[Route, ...] = ()
     keys: tuple[ClientKey, ...] = ()
