@@ -5,10 +5,14 @@ When which of them is asked, and what becomes of an answer, is `aigateway.attemp
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from hashlib import blake2b
+from random import random
+
 import msgspec
 
 from .accounts import AccountPool
-from .config import Account, Timeouts
+from .config import Account, Retries, Timeouts
 from .config import Provider as ProviderConfig
 from .dialects.base import Rendered
 from .dialects.fields import refuse_needed
@@ -26,12 +30,24 @@ NOBODY = Credential(Secret("***"), "")
 class RunningProvider:
     """A provider as it runs: its configuration, its kind, its accounts' health."""
 
-    def __init__(self, config: ProviderConfig) -> None:
+    def __init__(
+        self,
+        config: ProviderConfig,
+        retries: Retries | None = None,
+        *,
+        chance: Callable[[], float] = random,
+        previous: RunningProvider | None = None,
+    ) -> None:
+        """``previous``: the provider of that name until now. The health of its accounts goes on
+        where they, and where they are asked, are the same."""
         self.config = config
         self.name = config.name
         self.kind: Kind = KINDS[config.kind](config)
         self.base_urls = config.base_urls or self.kind.base_urls
-        self.accounts = AccountPool(config.accounts)
+        same = previous is not None and previous.config.kind == config.kind
+        same = same and previous is not None and previous.base_urls == self.base_urls
+        before = previous.accounts if same and previous is not None else None
+        self.accounts: AccountPool = AccountPool(config.accounts, retries, chance=chance, previous=before)
         self.headers = tuple(
             (name.encode(), (value.reveal() if isinstance(value, Secret) else value).encode())
             for name, value in config.headers
@@ -39,12 +55,12 @@ class RunningProvider:
 
     def shown(self, model: str, now: float) -> dict[str, object]:
         """A target at this provider, as ``/v1/explain`` shows it."""
-        ready = self.accounts.ready(model, now)
+        ready, ejected = self.accounts.choose(model, now)
         return {
             "provider": self.name,
             "kind": self.config.kind,
             "model": model,
-            "account": ready[0].name if ready else None,
+            "account": (ready or ejected)[0].name if ready or ejected else None,
             "accounts": self.accounts.describe(now),
         }
 
@@ -59,7 +75,24 @@ class Try(msgspec.Struct, frozen=True):
     base_url: str
     timeouts: Timeouts
     streamed: bool
-    more_hosts: bool
+
+    @property
+    def more_hosts(self) -> bool:
+        """Whether the provider has hosts that are tried after this one."""
+        return self.base_url != self.provider.base_urls[-1]
+
+    def at_next_host(self) -> Try:
+        """The same at the provider's next host."""
+        urls = self.provider.base_urls
+        return msgspec.structs.replace(self, base_url=urls[urls.index(self.base_url) + 1])
+
+
+def session_of(chat: ChatRequest, client: str | None) -> bytes:
+    """What stays the same in a conversation of ``client``'s, and so is the beginning of what the
+    provider may have cached: whose it is and how it began. Not the system's text, into which
+    clients write what changes from request to request."""
+    begun = msgspec.msgpack.encode((client, chat.user, chat.messages[:1]))
+    return blake2b(begun, digest_size=16).digest()
 
 
 def render(

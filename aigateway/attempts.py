@@ -2,81 +2,57 @@
 
 Retries are decided here and nowhere else. Until the first byte of an answer has been
 written, an error that another account or target may do better than leads to the next one;
-after it, the error is the client's to see. What bytes mean is decided by the provider
-kinds and dialects; how long an exchange may take, by `aigateway.executor`.
+after it, the error is the client's to see. One call of one account is `aigateway.calls`'
+business; how long an exchange may take, that of `aigateway.executor`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from itertools import takewhile
-from typing import Generic, TypeAlias, TypeVar
+from random import random
+from typing import TypeVar
 
 import msgspec
-from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
-from twisted.web.iweb import IResponse
+from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
 
-from .accounts import AccountState
-from .asking import NOBODY, RunningProvider, Try, render, shown_request, stand_in
+from .account_queue import AccountQueue
+from .accounts import FAULTS, AccountState
+from .asking import NOBODY, RunningProvider, Try, render, session_of, shown_request, stand_in
+from .budget import Credit, RetryBudget
+from .calls import Caller, Client, Job
 from .client_stream import ClientStream
-from .config import Config, Route
+from .config import Account, Config
 from .credentials import Credentials
-from .dialects.base import Rendered
 from .dialects.fields import refuse_dropped
 from .errors import (
+    AccountExhausted,
     GatewayError,
-    InternalError,
     UpstreamBusy,
     UpstreamError,
-    UpstreamGarbled,
     UpstreamUnauthorized,
     UpstreamUnreachable,
 )
-from .estimate import prompt_tokens, size_of
-from .estimate import usage as estimated_usage
-from .events import ChatReply, ChatRequest, events_of
+from .estimate import prompt_tokens
+from .events import ChatReply, ChatRequest
 from .exchange import Exchange, masked
-from .outcome import CLIENT_LEFT, Attempt
-from .providers.base import Credential, UpstreamRequest
-from .relay import Collector, Relay, let_go
+from .race import Race
 from .report import field_report
 from .routing import Resolved, Router
-from .secret import Secret
-from .signatures import SignatureStore, recorded
+from .signatures import SignatureStore
 from .stats import StatsService
-from .translate import Answering, Framing, with_names
-from .upstream import Upstream, header_map
+from .upstream import Upstream
 
 T = TypeVar("T")
-_Prepared: TypeAlias = tuple[Rendered, UpstreamRequest]
 
 NO_COUNTER = (404, 405)
-REQUEST_ID_HEADERS = (b"x-request-id", b"request-id", b"x-cloudaicompanion-trace-id", b"x-log-id")
-
-
-class _Job(Generic[T]):
-    """What is wanted of a provider: ``prepare`` makes the request, ``answer`` what is wanted of
-    the response. ``counts``: no more than the tokens of the prompt, which cost none."""
-
-    def __init__(
-        self,
-        prepare: Callable[[Exchange, Try, Credential], _Prepared],
-        answer: Callable[[Exchange, ClientStream | None, Try, Rendered, IResponse], Awaitable[T]],
-        *,
-        counts: bool = False,
-    ) -> None:
-        self.prepare = prepare
-        self.answer = answer
-        self.counts = counts
 
 
 class Attempts:
     """Asks providers for an exchange's answer. One of these knows the health of all accounts."""
-
-    _log = Logger()
 
     def __init__(
         self,
@@ -88,29 +64,40 @@ class Attempts:
         stats: StatsService,
         clock: IReactorTime,
         wall: Callable[[], float],
+        *,
+        chance: Callable[[], float] = random,
+        previous: Attempts | None = None,
     ) -> None:
+        """``chance`` draws from 0 to 1. ``previous`` is what ran with the configuration until now:
+        what it knows of accounts that stay the same goes on."""
         self._config = config
         self._router = router
-        self._upstream = upstream
-        self._credentials = credentials
         self._signatures = signatures
-        self._stats = stats.stats
         self._clock = clock
-        self._wall = wall
-        self._providers = {name: RunningProvider(provider) for name, provider in config.providers.items()}
-        self._secrets = config.secrets()
-        limits = config.limits
-        self._framing = Framing(limits.sse_line, limits.sse_event, limits.upstream_body)
+        self._chance = chance
+        self._credentials = credentials
+        before = {} if previous is None else previous._providers
+        self._providers: dict[str, RunningProvider] = {
+            name: RunningProvider(provider, config.retries, chance=chance, previous=before.get(name))
+            for name, provider in config.providers.items()
+        }
+        self._calls = Caller(config, upstream, credentials, signatures, stats, clock, wall)
+        self._budget = RetryBudget(config.retries.budget, config.retries.always)
+        self._queue = AccountQueue(clock, config.limits.account_queue)
+        if previous is not None:
+            self._calls.pace = previous._calls.pace
+            self._budget, self._queue = previous._budget, previous._queue
+            self._budget.share, self._budget.always = config.retries.budget, config.retries.always
+            self._queue.places = config.limits.account_queue
+        self._hedges: dict[str, Credit] = {route.model: Credit() for route in config.routes if route.hedge}
 
     async def stream(self, exchange: Exchange, client: ClientStream) -> None:
         """The answer, to ``client`` as it comes. Raises the `GatewayError` that remains."""
-        resolved = self._router.targets(exchange.chat.model)
-        await self._in_turn(exchange, client, _Job(self._chat, self._carry), resolved)
+        await self._answer(exchange, client, self._calls.streamed)
 
     async def whole(self, exchange: Exchange) -> ChatReply:
         """The whole answer. Raises the `GatewayError` that remains."""
-        resolved = self._router.targets(exchange.chat.model)
-        return await self._in_turn(exchange, None, _Job(self._chat, self._gather), resolved)
+        return await self._answer(exchange, None, self._calls.whole)
 
     async def count(self, exchange: Exchange) -> int:
         """The tokens of the prompt: counted by the provider that would be asked first, if it has a
@@ -120,11 +107,10 @@ class Attempts:
         resolved = self._router.targets(chat.model)
         targets = tuple(takewhile(partial(self._has_counter, chat), resolved.targets))
         if targets:
-            job = _Job(self._counter, self._read_count, counts=True)
+            counting = msgspec.structs.replace(resolved, targets=targets)
+            self._budget.request(self._clock.seconds())
             try:
-                return await self._in_turn(
-                    exchange, None, job, msgspec.structs.replace(resolved, targets=targets)
-                )
+                return await self._in_turn(exchange, None, self._calls.counted, counting)
             except UpstreamError as error:
                 # Servers that speak a dialect need not have its counter.
                 if not error.retryable and error.status not in NO_COUNTER:
@@ -136,24 +122,20 @@ class Attempts:
         """Who would be asked for ``chat`` of ``client``'s now, and what; without asking, or signing
         in. Raises a `GatewayError`."""
         resolved = self._router.targets(chat.model)
-        now = self._clock.seconds()
-        targets = [(self._providers[name], model) for name, model in resolved.targets]
-        first, model = next(
-            (target for target in targets if target[0].accounts.ready(target[1], now)), targets[0]
-        )
-        account = next(iter(first.accounts.ready(model, now)), first.config.accounts[0])
-        streamed = chat.stream and first.config.supports_streaming
-        timeouts = self._config.timeouts_for(resolved.route, first.config)
-        kind = first.kind.for_chat(chat)
-        one = Try(first, kind, account, model, first.base_urls[0], timeouts, streamed, False)
+        name, model = resolved.targets[0]
+        provider, account = self._providers[name], self._providers[name].config.accounts[0]
+        if found := next(self._candidates(chat, client, resolved, []), None):
+            provider, model, account = found
+        one = self._try_of(chat, resolved, provider, model, account)
         rendered = render(chat, client, one, stand_in(account), self._signatures)
         if strict:
-            refuse_dropped(rendered, first.name)
+            refuse_dropped(rendered, provider.name)
+        now = self._clock.seconds()
         return {
             "dialect": chat.dialect,
             "model": chat.model,
             "route": resolved.route.model,
-            "targets": [provider.shown(model, now) for provider, model in targets],
+            "targets": [self._providers[name].shown(model, now) for name, model in resolved.targets],
             "request": shown_request(one, rendered),
             "fields": field_report(chat, rendered),
         }
@@ -169,156 +151,174 @@ class Attempts:
         now = self._clock.seconds()
         return {name: provider.accounts.describe(now) for name, provider in self._providers.items()}
 
+    def describe_retries(self) -> Mapping[str, int]:
+        """What became of requests that could not be answered at once, for ``GET /stats``."""
+        queue = self._queue
+        return {"denied": self._budget.denied, "waiting": queue.waiting, "turned_away": queue.refused}
+
+    # ------------------------------------------------------------------- turns
+
+    async def _answer(self, exchange: Exchange, client: ClientStream | None, job: Job[T]) -> T:
+        """Try, and wait for an account where all rest and the configuration allows to wait."""
+        resolved = self._router.targets(exchange.chat.model)
+        self._budget.request(self._clock.seconds())
+        exchange.continues = resolved.route.continuation
+        if (credit := self._hedges.get(resolved.route.model)) is not None and client is not None:
+            credit.count(resolved.route.hedge)
+        patience = self._config.retries.account_wait
+        if not patience:
+            return await self._in_turn(exchange, client, job, resolved)
+        deadline = self._clock.seconds() + patience
+        waited = False
+        if self._queue.has_line(resolved.targets):  # those came before
+            if not await self._wait(exchange, resolved, deadline, again=False):
+                raise self._final([self._resting(*self._target(one)) for one in resolved.targets], resolved)
+            waited = True
+        while True:
+            try:
+                return await self._in_turn(exchange, client, job, resolved)
+            except (UpstreamBusy, AccountExhausted):
+                if _begun(client) or not self._ready_by(resolved, deadline):
+                    raise
+                if not await self._wait(exchange, resolved, deadline, again=waited):
+                    raise
+                waited = True
+
     async def _in_turn(
-        self,
-        exchange: Exchange,
-        client: ClientStream | None,
-        job: _Job[T],
-        resolved: Resolved,
+        self, exchange: Exchange, client: ClientStream | None, job: Job[T], resolved: Resolved
     ) -> T:
         """Try each account of each target, until one answers or an error is final."""
         failures: list[UpstreamError] = []
+        candidates = self._candidates(exchange.chat, exchange.client, resolved, failures)
+        tries = (self._try_of(exchange.chat, resolved, *found) for found in candidates)
+        one = next(tries, None)
+        while one is not None:
+            try:
+                return await self._ask(exchange, client, one, job, resolved, tries, failures)
+            except UpstreamError as error:
+                failures.append(masked(error, self._calls.known_secrets()))
+                host = one.more_hosts and _another_host_may_do(error)
+                if not (error.retryable or host):
+                    raise self._told(error, one) from None
+                if _begun(client):
+                    following = next(filter(partial(_can_go_on, exchange), tries), None)
+                else:
+                    following = one.at_next_host() if host else next(tries, None)
+            if following is not None and not await self._may_go_on(exchange, one, following, failures):
+                break
+            one = following
+        if _begun(client):
+            raise self._told(failures[-1], None)
+        raise self._final(failures, resolved)
+
+    def _candidates(
+        self, chat: ChatRequest, client: str | None, resolved: Resolved, failures: list[UpstreamError]
+    ) -> Iterator[tuple[RunningProvider, str, Account]]:
+        """Whom to ask, in this order: the accounts of each target that are ready, looked up when it
+        is their turn. Those that were ejected only where there was nobody else. Targets without
+        anybody to ask leave their word in ``failures``."""
+        ejected = []
+        asked = False
         for name, model in resolved.targets:
-            for one in self._tries(exchange, self._providers[name], model, resolved.route, failures):
-                try:
-                    return await self._try(exchange, client, one, job)
-                except UpstreamError as error:
-                    failures.append(masked(error, self._known_secrets()))
-                    elsewhere = error.retryable or (one.more_hosts and _another_host_may_do(error))
-                    if not elsewhere or _begun(client):
-                        raise self._told(error, one) from None
-        raise self._final(failures)
+            provider = self._providers[name]
+            session = session_of(chat, client) if provider.config.affinity else None
+            found = provider.accounts.choose(model, self._clock.seconds(), session)
+            if not found.ready and not found.ejected:
+                failures.append(self._resting(provider, model))
+            for account in found.ready:
+                asked = True
+                yield provider, model, account
+            ejected += [(provider, model, account) for account in found.ejected]
+        if not asked:
+            yield from ejected
 
-    def _tries(
-        self,
-        exchange: Exchange,
-        provider: RunningProvider,
-        model: str,
-        route: Route,
-        failures: list[UpstreamError],
-    ) -> Iterable[Try]:
-        """The attempts at one target, one by one: each account in turn, and each of the kind's
-        hosts as long as the last error was one that another host may not have."""
-        accounts = provider.accounts.choose(model, self._clock.seconds())
-        if not accounts:
-            failures.append(self._resting(provider, model))
-        streamed = exchange.chat.stream and provider.config.supports_streaming
-        timeouts = self._config.timeouts_for(route, provider.config)
-        kind = provider.kind.for_chat(exchange.chat)
-        for account in accounts:
-            for base_url in provider.base_urls:
-                more_hosts = base_url != provider.base_urls[-1]
-                yield Try(provider, kind, account, model, base_url, timeouts, streamed, more_hosts)
-                if not _another_host_may_do(failures[-1]):
-                    break
+    def _try_of(
+        self, chat: ChatRequest, resolved: Resolved, provider: RunningProvider, model: str, account: Account
+    ) -> Try:
+        return Try(
+            provider=provider,
+            kind=provider.kind.for_chat(chat),
+            account=account,
+            model=model,
+            base_url=provider.base_urls[0],
+            timeouts=self._config.timeouts_for(resolved.route, provider.config),
+            streamed=chat.stream and provider.config.supports_streaming,
+        )
 
-    async def _try(
-        self,
-        exchange: Exchange,
-        client: ClientStream | None,
-        one: Try,
-        job: _Job[T],
-    ) -> T:
-        """One account, asked once; twice where the first time cannot have counted."""
-        try:
-            return await self._ask(exchange, client, one, job)
-        except UpstreamUnreachable as error:
-            if not error.untouched or _begun(client):
-                raise
-        except UpstreamUnauthorized as error:
-            if not error.token_expired:
-                raise
-            if not self._credentials.renew(one.provider.name, one.account, error.refused):
-                self._set_aside(one, error)
-                raise
-        try:
-            return await self._ask(exchange, client, one, job)
-        except UpstreamUnauthorized as error:
-            if error.token_expired:  # the fresh one, too
-                self._set_aside(one, error)
-            raise
+    async def _may_go_on(
+        self, exchange: Exchange, one: Try, following: Try, failures: list[UpstreamError]
+    ) -> bool:
+        """Whether there may be a further attempt, once it is time for it: where the provider itself
+        failed, and not one of its accounts, it is given some."""
+        if not self._budget.take(self._clock.seconds()):
+            exchange.retry_denied = True
+            return False
+        retries = self._config.retries
+        if following.provider is one.provider and retries.backoff and _at_fault(failures[-1]):
+            times = sum(map(_at_fault, failures))
+            # Full jitter: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
+            longest = min(retries.backoff * 2.0 ** min(times - 1, 30), retries.max_backoff)
+            if delay := self._chance() * longest:
+                await deferLater(self._clock, delay)
+        return True
 
     async def _ask(
         self,
         exchange: Exchange,
         client: ClientStream | None,
         one: Try,
-        job: _Job[T],
+        job: Job[T],
+        resolved: Resolved,
+        others: Iterator[Try],
+        failures: list[UpstreamError],
     ) -> T:
-        """One request to one account, with its record."""
-        provider, chat = one.provider, exchange.chat
-        begun = self._clock.seconds()
-        exchange.provider, exchange.account, exchange.target_model = (
-            provider.name,
-            one.account.name,
-            one.model,
-        )
-        self._stats.attempt_started(provider.name, one.model, one.account.name)
-        exchange.asked += 1
-        exchange.answered_at = None
-        exchange.provider_request_id = None
-        credential: Credential | None = None
-        response: IResponse | None = None
-        status: int | None = None
-        failed: str | None = InternalError.kind  # unless it turns out otherwise
+        """One account; and one of ``others``, where this one is slow and the route allows it."""
+        credit = self._hedges.get(resolved.route.model)
+        if client is None or credit is None or client.begun or not credit.available():
+            return await self._try(exchange, client, one, job)
+        slow = self._calls.pace.slow(one.provider.name, one.model)
+        if slow is None:
+            return await self._try(exchange, client, one, job)
+        race: Race[T] = Race(client, partial(self._lost, failures))
+        race.enter(lambda lane: self._try(exchange, lane, one, job))
+
+        def hedge() -> None:
+            if race.open and credit.available() and (other := next(others, None)) is not None:
+                credit.take()
+                race.enter(lambda lane: self._try(exchange, lane, other, job))
+
+        timer = self._clock.callLater(slow, hedge)
         try:
-            credential = await self._credentials.of(provider.name, provider.kind, one.account, one.base_url)
-            rendered, call = job.prepare(exchange, one, credential)
-            exchange.dropped, exchange.emulated = rendered.dropped, rendered.emulated
-            if exchange.strict:
-                refuse_dropped(rendered, provider.name)
-            # A count comes at once, as the head of a stream does: the same limit applies.
-            response = await self._send(one, call, streamed=one.streamed or job.counts)
-            status = response.code
-            await self._check(exchange, one, response)
-            result = await job.answer(exchange, client, one, rendered, response)
-            failed = None
-            return result
-        except CancelledError:
-            failed = CLIENT_LEFT if exchange.cause is None else exchange.cause.kind
-            # A provider that was asked has begun to count, and may not have told yet.
-            if not job.counts:
-                exchange.usage = exchange.usage or estimated_usage(chat, 0)
-            raise
-        except UpstreamError as error:
-            if isinstance(error, UpstreamUnauthorized) and credential is not None:
-                error.refused = credential.token
-            failed = error.kind
-            error.provider_request_id = exchange.provider_request_id
-            # Counters have limits of their own: https://docs.anthropic.com/en/api/rate-limits
-            if not (job.counts and isinstance(error, UpstreamBusy)):
-                self._note(one, error)
-            raise
-        except GatewayError as error:
-            failed = error.kind
-            raise
+            return await race.done
         finally:
-            if failed is not None and response is not None:
-                let_go(response)  # whoever had its body has done so, but perhaps nobody had
-            now = self._clock.seconds()
-            attempt = Attempt(
-                provider=provider.name,
-                model=one.model,
-                account=one.account.name,
-                status=status,
-                error=failed,
-                seconds=now - begun,
-                ttfb=None if exchange.answered_at is None else exchange.answered_at - begun,
-                provider_request_id=exchange.provider_request_id,
-            )
-            self._stats.attempt_ended(attempt)
-            exchange.attempts.append(attempt)
+            if timer.active():
+                timer.cancel()
 
-    def _chat(self, exchange: Exchange, one: Try, credential: Credential) -> _Prepared:
-        """The request for an answer."""
-        rendered = render(exchange.chat, exchange.client, one, credential, self._signatures)
-        return rendered, one.kind.request(one.base_url, one.model, credential, rendered, stream=one.streamed)
+    def _lost(self, failures: list[UpstreamError], failure: Failure) -> None:
+        """One of two that ran side by side has failed; the other goes on."""
+        if isinstance(failure.value, UpstreamError):
+            failures.append(masked(failure.value, self._calls.known_secrets()))
 
-    def _counter(self, exchange: Exchange, one: Try, credential: Credential) -> _Prepared:
-        """The request for a count, of a kind that has one."""
-        call = one.kind.count(one.base_url, one.model, credential, exchange.chat)
-        assert call is not None  # no other target is asked
-        return Rendered(call.body), call
+    async def _try(self, exchange: Exchange, client: Client, one: Try, job: Job[T]) -> T:
+        """One account, asked once; twice where the first time cannot have counted."""
+        begun = _begun(client)
+        try:
+            return await self._calls.call(exchange, client, one, job)
+        except UpstreamUnreachable as error:
+            if not error.untouched or _begun(client) != begun:
+                raise
+        except UpstreamUnauthorized as error:
+            if not error.token_expired:
+                raise
+            if not self._credentials.renew(one.provider.name, one.account, error.refused):
+                self._calls.set_aside(one, error)
+                raise
+        try:
+            return await self._calls.call(exchange, client, one, job)
+        except UpstreamUnauthorized as error:
+            if error.token_expired:  # the fresh one, too
+                self._calls.set_aside(one, error)
+            raise
 
     def _has_counter(self, chat: ChatRequest, target: tuple[str, str]) -> bool:
         name, model = target
@@ -326,130 +326,31 @@ class Attempts:
         kind = provider.kind.for_chat(chat)
         return kind.count(provider.base_urls[0], model, NOBODY, chat) is not None
 
-    def _send(self, one: Try, call: UpstreamRequest, *, streamed: bool) -> Deferred[IResponse]:
-        if one.provider.headers:
-            call = msgspec.structs.replace(call, headers=call.headers + one.provider.headers)
-        return self._upstream.open(call, one.timeouts, streamed=streamed, host=one.provider.name)
+    # ----------------------------------------------------------------- waiting
 
-    async def _check(self, exchange: Exchange, one: Try, response: IResponse) -> None:
-        """Go on with a 200; raise what anything else means."""
-        headers = response.headers
-        for name in REQUEST_ID_HEADERS:
-            if found := headers.getRawHeaders(name):
-                exchange.provider_request_id = found[0][:100].decode("latin-1")
-                break
-        exchange.simulated = headers.hasHeader(b"x-aigateway-simulated")
-        coding = headers.getRawHeaders(b"content-encoding", [b"identity"])[-1]
-        if coding.lower() != b"identity":
-            raise UpstreamGarbled(f"{one.provider.name} compressed its answer, which was not asked for")
-        if response.code != 200:
-            body = await self._upstream.read(response, one.timeouts, host=one.provider.name)
-            exchange.bytes_in += len(body)
-            raise one.kind.parse_error(response.code, header_map(response), body, now=self._wall())
-
-    async def _carry(
-        self,
-        exchange: Exchange,
-        client: ClientStream | None,
-        one: Try,
-        rendered: Rendered,
-        response: IResponse,
-    ) -> None:
-        """Relay a streamed answer; or, from a provider that does not stream, tell a whole one."""
-        chat = exchange.chat
-        assert client is not None
-        created = int(self._wall())
-        writer = exchange.dialect.writer(chat, exchange.id, created)
-        client.writer = writer
-        if not one.streamed:
-            reply = await self._gather(exchange, client, one, rendered, response)
-            client.write(writer.write(events_of(reply)), self._clock.seconds())
-            return
-        stream = one.kind.stream(self._answering(exchange, one, rendered, created), writer)
-        relay = Relay(client, stream, one.timeouts, self._clock, one.provider.name)
+    async def _wait(self, exchange: Exchange, resolved: Resolved, deadline: float, *, again: bool) -> bool:
+        """Wait for an account; whether there is one."""
+        now = self._clock.seconds()
         try:
-            await relay.carry(response)
+            return await self._queue.wait(
+                resolved.targets, partial(self._ready_in, resolved), deadline - now, again=again
+            )
         finally:
-            if not client.begun:  # what this writer has told, nobody heard: who speaks next begins anew
-                client.writer = exchange.dialect.writer(chat, exchange.id, created)
-            exchange.bytes_in += relay.bytes_in
-            exchange.answered_at = relay.first_byte_at
-            if client.begun or stream.reported:
-                exchange.usage = stream.usage()
-            exchange.stop_reason = stream.stop_reason
-            exchange.mended = stream.mended
-            self._signatures.remember(exchange.client or "", one.kind.family(one.model), stream.signed)
-            if stream.late_error is not None:
-                exchange.late_error = masked(stream.late_error, self._known_secrets())
+            exchange.waited += self._clock.seconds() - now
 
-    async def _gather(
-        self,
-        exchange: Exchange,
-        client: ClientStream | None,
-        one: Try,
-        rendered: Rendered,
-        response: IResponse,
-    ) -> ChatReply:
-        """Collect a whole answer."""
-        chat = exchange.chat
-        collector = Collector(
-            self._config.limits.upstream_body, self._clock, one.timeouts.idle, one.provider.name
-        )
-        try:
-            body = await collector.collect(response)
-        finally:
-            exchange.bytes_in += collector.size
-            exchange.answered_at = collector.first_byte_at
-        reply = with_names(one.kind.parse_reply(body), rendered.renamed)
-        family = one.kind.family(one.model)
-        self._signatures.remember(exchange.client or "", family, recorded(reply, family))
-        exchange.usage = reply.usage or estimated_usage(chat, size_of(reply))
-        exchange.stop_reason = reply.stop_reason
-        answering = self._answering(exchange, one, rendered, int(self._wall()))
-        exchange.body = one.kind.pass_reply(body, reply, answering)
-        return reply
+    def _ready_in(self, resolved: Resolved) -> float | None:
+        """In how many seconds an account of any target may be asked; None: in none that is known."""
+        now = self._clock.seconds()
+        targets = map(self._target, resolved.targets)
+        waits = [provider.accounts.earliest(model, now) for provider, model in targets]
+        return min((wait for wait in waits if wait is not None), default=None)
 
-    async def _read_count(
-        self,
-        exchange: Exchange,
-        client: ClientStream | None,
-        one: Try,
-        rendered: Rendered,
-        response: IResponse,
-    ) -> int:
-        body = await self._upstream.read(response, one.timeouts, host=one.provider.name)
-        exchange.bytes_in += len(body)
-        return one.kind.parse_count(body)
+    def _ready_by(self, resolved: Resolved, deadline: float) -> bool:
+        """Whether all accounts rest, and one is ready again by ``deadline``."""
+        wait = self._ready_in(resolved)
+        return wait is not None and 0 < wait <= deadline - self._clock.seconds()
 
-    def _answering(self, exchange: Exchange, one: Try, rendered: Rendered, created: int) -> Answering:
-        raw = one.provider.config.relay == "raw"
-        family = one.kind.family(one.model)
-        return Answering(exchange.chat, rendered, exchange.id, created, self._framing, raw, family)
-
-    # ---------------------------------------------------------------- accounts
-
-    def _note(self, one: Try, error: UpstreamError) -> None:
-        """What the error says of the account's health."""
-        if isinstance(error, UpstreamUnauthorized):
-            if not error.token_expired:
-                self._set_aside(one, error)
-            return
-        one.provider.accounts.note(one.account.name, one.model, error, self._clock.seconds())
-
-    def _set_aside(self, one: Try, error: UpstreamUnauthorized) -> None:
-        """The account is not asked for a while, or until its credential changes; the operator is
-        told why."""
-        message = masked(error, self._known_secrets()).message
-        final = UpstreamUnauthorized(message, scope=error.scope)
-        one.provider.accounts.note(one.account.name, one.model, final, self._clock.seconds())
-        self._log.warn(
-            "{provider}/{account} is set aside{scope}: {reason} {remedy}",
-            scope=f" for {one.model}" if error.scope == "model" else "",
-            provider=one.provider.name,
-            account=one.account.name,
-            reason=final.message,
-            remedy=error.remedy,
-        )
+    # ------------------------------------------------------------------ errors
 
     def _resting(self, provider: RunningProvider, model: str) -> UpstreamError:
         """What to say when no account of a provider can be asked now."""
@@ -458,12 +359,18 @@ class Attempts:
             return UpstreamUnauthorized(f"every account of {provider.name} is set aside")
         return UpstreamBusy(f"every account of {provider.name} is resting", retry_after=wait, scope="request")
 
-    def _final(self, failures: list[UpstreamError]) -> GatewayError:
+    def _final(self, failures: list[UpstreamError], resolved: Resolved) -> GatewayError:
         """The error that stands for all that was tried: a wait, if anyone named one, since
-        then the client can do something; else the last."""
+        then the client can do something; else the last. While all accounts rest, the wait is
+        until the first of them does not."""
         waits = [error for error in failures if isinstance(error, UpstreamBusy)]
         error = min(waits, key=lambda busy: busy.retry_after or 0.0) if waits else failures[-1]
+        if isinstance(error, (UpstreamBusy, AccountExhausted)) and (rest := self._ready_in(resolved)):
+            error.retry_after = rest
         return self._told(error, None)
+
+    def _target(self, target: tuple[str, str]) -> tuple[RunningProvider, str]:
+        return self._providers[target[0]], target[1]
 
     def _told(self, error: UpstreamError, one: Try | None) -> UpstreamError:
         """``error`` as the client may see it: what a provider says of the gateway's own
@@ -476,12 +383,19 @@ class Attempts:
             )
         return error
 
-    def _known_secrets(self) -> Iterable[Secret]:
-        return self._secrets | self._credentials.secrets()
 
-
-def _begun(client: ClientStream | None) -> bool:
+def _begun(client: Client) -> bool:
     return client is not None and client.begun
+
+
+def _can_go_on(exchange: Exchange, one: Try) -> bool:
+    """Whether ``one`` may be asked for the rest of the answer that has broken off."""
+    return exchange.continuation is not None and exchange.continuation.may_ask(one.kind, one.model)
+
+
+def _at_fault(error: UpstreamError) -> bool:
+    """Whether it is the provider that fails, and not a quota or a credential."""
+    return isinstance(error, FAULTS) or (isinstance(error, UpstreamBusy) and error.overloaded)
 
 
 def _another_host_may_do(error: UpstreamError) -> bool:

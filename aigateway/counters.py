@@ -18,7 +18,7 @@ import msgspec
 from . import __version__
 from .events import Usage
 from .histogram import Histogram
-from .outcome import CLIENT_LEFT, MAX_TEXT, OK, Attempt, Outcome
+from .outcome import CLIENT_LEFT, MAX_TEXT, OK, OVERTAKEN, Attempt, Outcome
 
 MAX_MODELS = 1000
 """Models that are counted each for itself: a glob route passes on any name a client sends."""
@@ -31,8 +31,8 @@ RECENT = 100
 class Counters:
     """The counters of one row: the totals, or a provider, a model, an account.
 
-    ``ttfb`` and ``total`` are the durations of requests in the totals, of attempts in the
-    other rows, where the time that an earlier account took would mislead. ``total`` counts
+    ``ttfb`` and ``total`` are the durations of requests in the totals and for clients, of attempts in
+    the other rows, where the time that an earlier account took would mislead. ``total`` counts
     only what ended well: a refusal within milliseconds says nothing about answers.
     """
 
@@ -42,6 +42,7 @@ class Counters:
         "attempts_left",
         "attempts_ok",
         "attempts_open",
+        "attempts_overtaken",
         "bytes_in",
         "bytes_out",
         "cache_read_tokens",
@@ -64,7 +65,8 @@ class Counters:
     def __init__(self) -> None:
         self.requests = self.ok = self.client_left = self.streamed = self.simulated = 0
         self.errors: dict[str, int] = {}
-        self.attempts = self.attempts_ok = self.attempts_left = self.attempts_open = 0
+        self.attempts = self.attempts_ok = self.attempts_left = self.attempts_overtaken = 0
+        self.attempts_open = 0
         self.attempt_errors: dict[str, int] = {}
         self.chunks = self.bytes_out = self.bytes_in = 0
         self.input_tokens = self.output_tokens = self.reasoning_tokens = 0
@@ -88,8 +90,6 @@ class Counters:
         self.chunks += outcome.chunks
         self.bytes_out += outcome.bytes_out
         self.bytes_in += outcome.bytes_in
-        if outcome.usage is not None:
-            self._used(outcome.usage)
 
     def attempt_ended(self, attempt: Attempt) -> None:
         """Count an attempt, its durations apart."""
@@ -99,8 +99,12 @@ class Counters:
             self.attempts_ok += 1
         elif error == CLIENT_LEFT:
             self.attempts_left += 1
+        elif error == OVERTAKEN:
+            self.attempts_overtaken += 1
         else:
             self.attempt_errors[error] = self.attempt_errors.get(error, 0) + 1
+        if attempt.usage is not None:
+            self.used(attempt.usage)
 
     def took(self, ttfb: float | None, seconds: float, *, well: bool) -> None:
         """Count the durations of what has ended; ``well``: with a whole answer."""
@@ -109,7 +113,8 @@ class Counters:
         if well:
             self.total.record(seconds)
 
-    def _used(self, usage: Usage) -> None:
+    def used(self, usage: Usage) -> None:
+        """Count tokens."""
         self.input_tokens += usage.input_tokens
         self.output_tokens += usage.output_tokens
         self.cache_read_tokens += usage.cache_read_tokens
@@ -134,7 +139,8 @@ class Counters:
                 "total": self.attempts,
                 "ok": self.attempts_ok,
                 "client_left": self.attempts_left,
-                "failed": self.attempts - self.attempts_ok - self.attempts_left,
+                "overtaken": self.attempts_overtaken,
+                "failed": sum(self.attempt_errors.values()),
                 "errors": dict(self.attempt_errors),
             },
             "traffic": {"chunks": self.chunks, "bytes_out": self.bytes_out, "bytes_in": self.bytes_in},
@@ -157,8 +163,9 @@ class Stats:
     `attempt_ended`; a gauge stays at 0 where an end comes without its beginning, and
     ``unmatched_ends`` says how often one did: any but 0 is a fault of the gateway's own.
 
-    Providers and accounts are taken to come from the configuration, and so to be few.
-    ``accounts`` is keyed by provider and account.
+    Providers, accounts and clients are taken to come from the configuration, and so to be few.
+    ``accounts`` is keyed by provider and account, ``clients`` by the name of their key. Tokens are
+    counted by attempt, also those of attempts that came to nothing: what is paid for is counted.
     """
 
     def __init__(self, *, started_at: float, now: float) -> None:
@@ -169,6 +176,7 @@ class Stats:
         self.providers: defaultdict[str, Counters] = defaultdict(Counters)
         self.models: dict[str, Counters] = {}
         self.accounts: defaultdict[tuple[str, str], Counters] = defaultdict(Counters)
+        self.clients: defaultdict[str, Counters] = defaultdict(Counters)
         self.recent: deque[Outcome] = deque(maxlen=RECENT)
         self.unmatched_ends = 0
         self._open: Counter[tuple[str, bool]] = Counter()
@@ -215,6 +223,12 @@ class Stats:
                 self._model(outcome.target_model).request_ended(outcome)
             if outcome.account is not None:
                 self.accounts[outcome.provider, outcome.account].request_ended(outcome)
+        if outcome.client is not None:
+            row = self.clients[outcome.client]
+            row.request_ended(outcome)
+            row.took(outcome.ttfb, outcome.seconds, well=outcome.result == OK)
+            for attempt in outcome.attempts:
+                row.attempt_ended(attempt)
         kept = outcome.clipped()
         self.recent.append(kept)
         return kept
@@ -253,6 +267,7 @@ class Stats:
             "providers": {name: row.snapshot() for name, row in self.providers.items()},
             "models": {name: row.snapshot() for name, row in self.models.items()},
             "accounts": {"/".join(names): row.snapshot() for names, row in self.accounts.items()},
+            "clients": {name: row.snapshot() for name, row in self.clients.items()},
             "recent": [msgspec.to_builtins(outcome) for outcome in reversed(self.recent)],
         }
 

@@ -13,6 +13,7 @@ from .events import Usage
 
 OK = "ok"
 CLIENT_LEFT = "client_left"
+OVERTAKEN = "overtaken"
 
 MAX_TEXT = 300
 """Characters kept of a text that a client or a provider chose."""
@@ -24,7 +25,9 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One try at one account.
 
     ``error`` is None where the provider's answer was whole, ``"client_left"`` where it was
-    abandoned because the client had gone, else the ``kind`` of the `GatewayError`.
+    abandoned because the client had gone, ``"overtaken"`` where another attempt at the same
+    answer spoke first, else the ``kind`` of the `GatewayError`. ``usage`` is what it took, as told or
+    estimated; None where nothing was told and nothing can have been taken.
     ``status`` is the provider's HTTP status, None without a response. ``ttfb`` is the
     provider's own: from sending the request to the first byte of the answer's body.
     """
@@ -37,6 +40,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     seconds: float = 0.0
     ttfb: float | None = None
     provider_request_id: str | None = None
+    usage: Usage | None = None
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -55,6 +59,9 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     attempts together. ``dropped`` names the fields of the request that had no place in
     what the provider was asked, ``emulated`` those that were brought about by other means.
     ``mended`` counts the provider's frames that broke the client's grammar and were put right.
+    ``usage`` is that of the answer; what attempts took that came to nothing is in theirs alone.
+    ``waited`` is the time spent waiting for an account; ``retry_denied``: there was somebody left to
+    ask, and the budget for asking again was spent.
     """
 
     request_id: str
@@ -82,6 +89,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     emulated: tuple[str, ...] = ()
     mended: int = 0
     simulated: bool = False
+    waited: float = 0.0
+    retry_denied: bool = False
 
     def clipped(self) -> Outcome:
         """The same with long texts cut, since the last outcomes are kept and a client may

@@ -32,7 +32,10 @@ def attempt(
 
 
 def outcome(*attempts: Attempt, **fields: Any) -> Outcome:
-    """An outcome of these attempts, well ended unless ``fields`` say otherwise."""
+    """An outcome of these attempts, well ended unless ``fields`` say otherwise; its usage is that of
+    the last one."""
+    if attempts and (usage := fields.get("usage")) is not None:
+        attempts = (*attempts[:-1], msgspec.structs.replace(attempts[-1], usage=usage))
     last = attempts[-1] if attempts else None
     values: dict[str, Any] = {
         "request_id": "req_1",
@@ -86,15 +89,16 @@ class CountingTests(unittest.TestCase):
         self.assertEqual(snapshot["recent"], [])
 
     def test_every_row(self) -> None:
-        """A request counts in the totals and in its provider's, model's and account's rows."""
+        """A request counts in the totals and in its provider's, model's, account's and client's rows."""
         usage = Usage(10, 20, cache_read_tokens=3, cache_write_tokens=4, reasoning_tokens=5)
-        run(self.stats, outcome(attempt(), usage=usage, chunks=7, bytes_out=800, bytes_in=900))
+        run(self.stats, outcome(attempt(), usage=usage, chunks=7, bytes_out=800, bytes_in=900, client="ci"))
         snapshot = seen(self.stats)
         for row in (
             snapshot,
             snapshot["providers"]["openai"],
             snapshot["models"]["gpt-4o"],
             snapshot["accounts"]["openai/main"],
+            snapshot["clients"]["ci"],
         ):
             self.assertEqual((row["requests"]["total"], row["requests"]["ok"]), (1, 1))
             self.assertEqual((row["attempts"]["total"], row["attempts"]["ok"]), (1, 1))
@@ -146,6 +150,20 @@ class CountingTests(unittest.TestCase):
             self.assertEqual(row["requests"]["total"], 0)
             self.assertEqual(row["tokens"]["input"], 0)
         self.assertEqual(snapshot["accounts"]["openai/main"]["attempts"]["errors"], {})
+
+    def test_attempts_that_came_to_nothing_are_counted(self) -> None:
+        """What a failed or overtaken attempt used is its account's, and in the sums of all and of
+        the client; being overtaken is no failure."""
+        cut = msgspec.structs.replace(attempt("glm", "a", "truncated"), usage=Usage(5, 3))
+        late = msgspec.structs.replace(attempt("glm", "b", "overtaken"), usage=Usage(5, 0, estimated=True))
+        run(self.stats, outcome(cut, late, attempt(), usage=Usage(5, 7), client="ci"))
+        snapshot = seen(self.stats)
+        for row in (snapshot, snapshot["clients"]["ci"]):
+            self.assertEqual((row["tokens"]["input"], row["tokens"]["output"]), (15, 10))
+        self.assertEqual(snapshot["accounts"]["glm/a"]["tokens"]["output"], 3)
+        self.assertEqual(snapshot["providers"]["openai"]["tokens"]["output"], 7)
+        attempts = snapshot["accounts"]["glm/b"]["attempts"]
+        self.assertEqual((attempts["overtaken"], attempts["failed"], attempts["errors"]), (1, 0, {}))
 
     def test_errors_by_kind(self) -> None:
         """Requests that failed are counted by the kind of their error."""

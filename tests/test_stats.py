@@ -14,6 +14,7 @@ from aigateway.events import Usage
 from aigateway.stats import Attempt, Outcome, StatsService
 
 ATTEMPT = Attempt(provider="glm", model="glm-4-flash", account="main", status=200, seconds=2.5, ttfb=0.4)
+USAGE = Usage(12, 34, cache_read_tokens=5)
 
 
 def outcome(**fields: Any) -> Outcome:
@@ -29,7 +30,7 @@ def outcome(**fields: Any) -> Outcome:
         "streamed": True,
         "status": 200,
         "result": "ok",
-        "usage": Usage(12, 34, cache_read_tokens=5),
+        "usage": USAGE,
         "ttfb": 0.5,
         "seconds": 2.5,
         "chunks": 9,
@@ -76,6 +77,8 @@ class StatsServiceTests(SynchronousTestCase):
     def run_request(self, done: Outcome, service: StatsService | None = None) -> None:
         service = service or self.service
         service.stats.begin(done.dialect, done.streamed)
+        service.stats.attempt_started("glm", "glm-4-flash", "main")
+        service.stats.attempt_ended(msgspec.structs.replace(ATTEMPT, usage=USAGE))
         service.record(done)
 
     def test_line(self) -> None:

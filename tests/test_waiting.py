@@ -9,7 +9,14 @@ import unittest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aigateway.providers.waiting import from_text, go_duration, latest_date, retry_after, rfc3339
+from aigateway.providers.waiting import (
+    from_text,
+    go_duration,
+    latest_date,
+    retry_after,
+    rfc3339,
+    spent_until,
+)
 
 NOW = 1_788_000_000.0  # 2026-08-29 10:40:00 UTC
 
@@ -32,6 +39,23 @@ class Headers(unittest.TestCase):
         """A date counts from now; one that is past is no wait."""
         self.assertEqual(retry_after({"retry-after": "Sat, 29 Aug 2026 10:41:00 GMT"}, NOW), 60.0)
         self.assertEqual(retry_after({"retry-after": "Sat, 29 Aug 2026 10:39:00 GMT"}, NOW), 0.0)
+
+    def test_spent_limits(self) -> None:
+        """Of OpenAI's limits those count of which nothing remains, and of these the longest."""
+
+        def limits(requests: str, tokens: str) -> dict[str, str]:
+            return {
+                "x-ratelimit-remaining-requests": requests,
+                "x-ratelimit-reset-requests": "20s",
+                "x-ratelimit-remaining-tokens": tokens,
+                "x-ratelimit-reset-tokens": "6m0s",
+            }
+
+        self.assertEqual(spent_until(limits("0", "29000")), 20.0)
+        self.assertEqual(spent_until(limits("0", " 0")), 360.0)
+        self.assertIsNone(spent_until(limits("1", "29000")))
+        self.assertIsNone(spent_until({"x-ratelimit-remaining-requests": "0"}))
+        self.assertIsNone(spent_until(limits("0", "1") | {"x-ratelimit-reset-requests": "soon"}))
 
     def test_nothing_usable(self) -> None:
         """Garbage, negative and endless values are as good as none."""

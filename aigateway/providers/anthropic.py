@@ -111,6 +111,10 @@ class Anthropic(Kind):
     def family(self, model: str) -> str:
         return "claude" if families.of(model).signed else ""
 
+    def continues(self, model: str) -> bool:
+        family = families.of(model)
+        return family.signed and family.prefill  # of other makers' models it is not known
+
     def render(self, chat: ChatRequest, model: str, credential: Credential, *, stream: bool) -> Rendered:
         if chat.dialect == "claude":
             return keep(chat, model, stream=stream)

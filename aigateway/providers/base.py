@@ -81,6 +81,11 @@ class Kind(Protocol):
         ``reply`` has to be rendered for it."""
         return None
 
+    def continues(self, model: str) -> bool:
+        """Whether ``model`` goes on, word for word, with an answer that the last message begins
+        (``ChatRequest.begun``). Known servers alone: one that began anew would say everything twice."""
+        return False
+
     def count(
         self, base_url: str, model: str, credential: Credential, chat: ChatRequest
     ) -> UpstreamRequest | None:

@@ -15,6 +15,7 @@ import msgspec
 
 from ..config import Provider
 from ..dialects.base import Writer
+from ..dialects.claude import families as claude_families
 from ..dialects.gemini import GeminiReader, parse_reply
 from ..dialects.gemini.passthrough import FollowingReader, GeminiPassthrough, pass_reply
 from ..dialects.gemini.writer import GeminiWriter
@@ -66,6 +67,9 @@ _TOO_LONG = re.compile(
     re.IGNORECASE,
 )
 _LINK = re.compile(r"\bhttps?://\S+")
+# "Prefilling model turns is no longer supported" from 3.5 Flash-Lite and 3.6 Flash on
+# (https://ai.google.dev/gemini-api/docs/latest-model): a 400 says so. The older ones go on.
+_CONTINUES = re.compile(r"gemini-(?:1\.5|2|3-|3\.1-)")
 
 
 class Google(Kind):
@@ -79,6 +83,13 @@ class Google(Kind):
 
     def family(self, model: str) -> str:
         return "claude" if model.startswith("claude-") else "gemini" if "gemini" in model else ""
+
+    def continues(self, model: str) -> bool:
+        model = model.removeprefix("models/")
+        if not model.startswith("claude-"):
+            return _CONTINUES.match(model) is not None
+        # Vertex has Anthropic's rules; and a model that thinks whatever it is told goes on from nothing.
+        return claude_families.of(model).prefill and not model.endswith("-thinking")
 
     def reader(self) -> GeminiReader:
         return GeminiReader(stream_error)

@@ -125,6 +125,16 @@ class OpenAI(Kind):
         wanted = self.profile.reasoning_content and families.of(model).thinks
         return self.server if wanted else ""
 
+    def continues(self, model: str) -> bool:
+        family, profile = families.of(model), self.profile
+        urls = (self._config.base_urls if self._config is not None else ()) or self.base_urls
+        if not (profile.prefill and urls[0].endswith(profile.prefill_base)):
+            return False
+        # What thinks first would think again, in the midst of its answer.
+        told = profile.thinking == "field" or bool(profile.prefill_fields)
+        stops = family.thinking_field and family.can_stop_thinking and told
+        return not family.thinks or stops or family.off == "none"
+
     def render(self, chat: ChatRequest, model: str, credential: Credential, *, stream: bool) -> Rendered:
         deployment = self._config.deployments.get(model, "") if self._config is not None else ""
         return render_request(chat, model, self.profile, stream=stream, deployment=deployment)
@@ -178,7 +188,10 @@ class OpenAI(Kind):
     def parse_error(
         self, status: int, headers: Mapping[str, str], body: bytes, *, now: float
     ) -> UpstreamError:
-        error = self.error_of(status, read_error(body), waiting.retry_after(headers, now), now)
+        wait = waiting.retry_after(headers, now)
+        if wait is None and status == 429:
+            wait = waiting.spent_until(headers)
+        error = self.error_of(status, read_error(body), wait, now)
         error.provider_status = status  # a refusal has its own, which may say more
         return error
 

@@ -49,6 +49,18 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
     return max(waits, default=None)
 
 
+def spent_until(headers: Mapping[str, str]) -> float | None:
+    """When what is spent of OpenAI's limits is there again: ``x-ratelimit-remaining-requests: 0`` with
+    ``x-ratelimit-reset-requests: 6m0s``, and the same for ``tokens``; the longer of both.
+    https://platform.openai.com/docs/guides/rate-limits"""
+    resets = [
+        go_duration(headers.get(f"x-ratelimit-reset-{limit}", ""))
+        for limit in ("requests", "tokens")
+        if headers.get(f"x-ratelimit-remaining-{limit}", "").strip() == "0"
+    ]
+    return max((reset for reset in resets if reset is not None), default=None)
+
+
 def go_duration(text: str) -> float | None:
     """A Go duration (``108h48m20.79s``, ``3.95s``, ``20ms``), as Google and the
     ``x-ratelimit-reset-*`` headers write them."""
