@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from functools import partial
+from socket import MSG_PEEK
 from typing import Any
 
 from treq.client import HTTPClient
@@ -24,6 +25,8 @@ from twisted.web.client import (
     Agent,
     BrowserLikePolicyForHTTPS,
     HTTPConnectionPool,
+    RequestGenerationFailed,
+    RequestTransmissionFailed,
     ResponseFailed,
     ResponseNeverReceived,
 )
@@ -34,40 +37,69 @@ from twisted.web.iweb import IAgent, IAgentEndpointFactory, IBodyProducer, IPoli
 from zope.interface import implementer
 
 from .config import Limits
+from .response_head import HeadMalformed, HeadTooLarge, ResponseHead
 
 STALE_WITHIN = 1.0
 """A kept connection that closes this soon after a request, with no byte of an answer, was
 closed before the request came."""
 
 
+PIECE = 128 * 1024
+"""Bytes of a request's body that are written at once."""
+
+
 class StaleConnection(Exception):
     """A kept connection was closed by the other side before it took the request."""
 
 
-class HeadTooLarge(Exception):
-    """A response's status line and headers are over their limit."""
-
-
 @implementer(IBodyProducer)
 class BytesBody:
-    """A request body that is at hand already: written at once, in one piece."""
+    """A request body that is at hand already: written at once in one piece; a large one in pieces, each when
+    the one before is gone, so that it is neither copied as a whole nor encrypted as a whole.
+
+    Once written it is let go: Twisted's request outlives its response, until the garbage collector comes.
+    """
 
     def __init__(self, data: bytes) -> None:
         self._data = data
         self.length = len(data)
+        self._sent = 0
+        self._paused = False
+        self._consumer: IConsumer | None = None
+        self._done: Deferred[None] | None = None
 
     def startProducing(self, consumer: IConsumer) -> Deferred[None]:
-        consumer.write(self._data)
-        return succeed(None)
+        if self.length <= PIECE:
+            consumer.write(self._data)
+            self._data = b""
+            return succeed(None)
+        self._consumer = consumer
+        done = self._done = Deferred(lambda _: self.stopProducing())
+        self._write()
+        return done
 
     def pauseProducing(self) -> None:
-        """Nothing is left to pause."""
+        self._paused = True
 
     def resumeProducing(self) -> None:
-        """Nothing is left to resume."""
+        self._paused = False
+        self._write()
 
     def stopProducing(self) -> None:
-        """Nothing is left to stop."""
+        """The connection is gone, or nobody wants the rest to be sent: whoever waits knows it already."""
+        self._consumer = self._done = None
+        self._data = b""
+
+    def _write(self) -> None:
+        while not self._paused and self._consumer is not None:
+            piece = self._data[self._sent : self._sent + PIECE]
+            self._sent += len(piece)
+            if piece:
+                self._consumer.write(piece)
+            if self._sent == self.length:
+                done, self._done, self._consumer, self._data = self._done, None, None, b""
+                if done is not None:
+                    done.callback(None)
 
 
 class LeanClient(HTTPClient):
@@ -87,10 +119,13 @@ class LeanClient(HTTPClient):
 
 @implementer(IHandshakeListener)
 class BoundedClientProtocol(HTTP11ClientProtocol):
-    """A client connection whose response heads are bounded.
+    """A client connection that takes nothing but one well-formed response for each request.
 
-    Twisted bounds a line, but neither the number of lines nor that of 1xx responses. Each
-    response gets two attributes. ``abort`` closes the connection at once, where the body's
+    Heads are held to their limits (`aigateway.response_head`) before Twisted reads them. A
+    connection that has more to say than the response, or has not taken the whole request when the
+    response is over, is closed: what is left would be taken for part of the next exchange.
+
+    Each response gets two attributes. ``abort`` closes the connection at once, where the body's
     own ``loseConnection`` would wait, under TLS, for the other side's consent. ``after_read``
     takes a callable that is called after each read: a body is delivered in as many pieces
     as the other side sent it in chunks, and who writes them on wants to do that once.
@@ -100,18 +135,20 @@ class BoundedClientProtocol(HTTP11ClientProtocol):
     max_head = 64 * 1024
     max_lines = 200
     max_informational = 10
-    _awaiting_head = False
-    _head = 0
-    _lines = 0
-    _heads = 0
+    read_size = 32 * 1024
+    _head: ResponseHead | None = None
     _after_read: Callable[[], None] | None = None
     _secured = False
     _waiting: Deferred[BoundedClientProtocol] | None = None
 
+    def connectionMade(self) -> None:
+        super().connectionMade()
+        # What is read at once is worked on at once, and other streams wait so long.
+        self._tcp().bufferSize = self.read_size
+
     def request(self, request: Any) -> Deferred[IResponse]:
-        self._awaiting_head = True
+        self._head = ResponseHead(self.max_head, self.max_lines, self.max_informational)
         self._after_read = None
-        self._head = self._lines = self._heads = 0
         d: Deferred[IResponse] = super().request(request)
         if self._parser is not None:
             self._parser.MAX_LENGTH = self.max_head  # of a line: Twisted's 16 KiB ends it without a word
@@ -139,7 +176,6 @@ class BoundedClientProtocol(HTTP11ClientProtocol):
         super().connectionLost(reason)
 
     def _got_head(self, response: IResponse) -> IResponse:
-        self._awaiting_head = False
         response.abort = partial(self._abort, self._parser)  # type: ignore[attr-defined]
         response.after_read = self._call_after_read  # type: ignore[attr-defined]
         return response
@@ -154,27 +190,76 @@ class BoundedClientProtocol(HTTP11ClientProtocol):
         self._after_read = call
 
     def dataReceived(self, data: bytes) -> None:
-        parser = self._parser
+        head = self._head
+        if head is not None and self._parser is not None:
+            try:
+                head.feed(data)
+            except (HeadTooLarge, HeadMalformed):
+                self._giveUp(Failure())
+                return
+            if head.over:
+                self._head = None
         super().dataReceived(data)
+        if head is not None and head.over and self._state == "TRANSMITTING":
+            self._tell_early()
         if self._after_read is not None:
             self._after_read()
             if self._parser is None:  # the response is over; a kept connection holds nobody
                 self._after_read = None
-        # A response that has ended may have led to the next request already: this was not its head.
-        if self._awaiting_head and self._parser is parser:
-            self._head += len(data)
-            self._lines += data.count(b"\n")
-            self._heads += data.count(b"HTTP/1.")  # each 1xx response has a status line of its own
-            if (
-                self._head > self.max_head
-                or self._lines > self.max_lines
-                or self._heads > self.max_informational + 1
-            ):
-                self._awaiting_head = False
-                limits = (
-                    f"{self.max_head} bytes, {self.max_lines} lines or {self.max_informational} responses"
-                )
-                self._giveUp(Failure(HeadTooLarge(f"over {limits} before the real one")))
+
+    def _tell_early(self) -> None:
+        """Give the response out although its request is still being sent. Twisted would wait for that,
+        and whoever refuses a request may never read the rest of it."""
+        response, asked = self._responseDeferred, self._finishedRequest
+        if response is not None and asked is not None:
+            self._state = "WAITING"
+            response.chainDeferred(asked)
+
+    def is_silent(self) -> bool:
+        """Whether nothing has come that was not read yet. On a connection that nobody uses that would be
+        its end, or an answer to no request, which would be taken for one to the next."""
+        if self.state != "QUIESCENT":  # it has ended, and has no socket any more
+            return False
+        try:
+            self._tcp().getHandle().recv(1, MSG_PEEK)
+        except BlockingIOError:
+            return True
+        except OSError:
+            pass
+        return False
+
+    def hang_up(self) -> None:
+        """Close a connection that nobody uses; over TLS without waiting for the other side's consent,
+        which may never come."""
+        self.transport.loseConnection()
+        self._tcp().loseConnection()
+
+    def abort(self) -> Deferred[None]:
+        d: Deferred[None] = super().abort()
+        self._tcp().loseConnection()
+        return d
+
+    def _finishResponse(self, rest: bytes) -> None:
+        if self._currentRequest is not None and (rest or self._unsent()):
+            self._currentRequest.persistent = False
+        super()._finishResponse(rest)
+
+    def _giveUp(self, reason: Failure) -> None:
+        """Close the connection; at once, where the other side need not be waited for to take
+        what it was sent: it may never do so."""
+        super()._giveUp(reason)
+        if not reason.check(error.ConnectionDone) or self._unsent():
+            self.transport.abortConnection()
+
+    def _unsent(self) -> int:
+        """Bytes of the request that the kernel has not taken."""
+        transport = self._tcp()
+        buffer = getattr(transport, "dataBuffer", b"")
+        return len(buffer) - int(getattr(transport, "offset", 0)) + int(getattr(transport, "_tempDataLen", 0))
+
+    def _tcp(self) -> Any:
+        """The connection itself, without TLS."""
+        return getattr(self.transport, "transport", None) or self.transport
 
 
 class BoundedClientFactory(HTTP11ClientFactory):
@@ -189,16 +274,41 @@ class BoundedClientFactory(HTTP11ClientFactory):
         protocol.max_head = self._limits.upstream_max_head
         protocol.max_lines = self._limits.upstream_max_header_lines
         protocol.max_informational = self._limits.upstream_max_informational
+        protocol.read_size = max(self._limits.relay_buffer // 4, 1)
         return protocol
 
 
 class KeptConnections(HTTPConnectionPool):
-    """A pool that can drop what it keeps for one host."""
+    """A pool that can drop what it keeps, for one host or for all; that waits for nobody's consent to it;
+    and that gives out no connection on which something has come that nobody asked for."""
+
+    def getConnection(self, key: Hashable, endpoint: IStreamClientEndpoint) -> Deferred[Any]:
+        kept = self._connections.get(key)
+        while kept and not kept[0].is_silent():  # the one that would be given out
+            self._timeouts[kept[0]].cancel()
+            self._removeConnection(key, kept[0])
+        d: Deferred[Any] = super().getConnection(key, endpoint)
+        return d
+
+    def _putConnection(self, key: Hashable, connection: BoundedClientProtocol) -> None:
+        kept = self._connections.get(key, ())
+        oldest = kept[0] if len(kept) == self.maxPersistentPerHost else None
+        super()._putConnection(key, connection)
+        if oldest is not None:
+            oldest.hang_up()
+
+    def _removeConnection(self, key: Hashable, connection: BoundedClientProtocol) -> None:
+        super()._removeConnection(key, connection)
+        connection.hang_up()
 
     def drop(self, key: Hashable) -> None:
         for connection in self._connections.pop(key, ()):
             self._timeouts.pop(connection).cancel()
-            connection.transport.loseConnection()
+            connection.hang_up()
+
+    def drop_all(self) -> None:
+        for key in list(self._connections):
+            self.drop(key)
 
 
 def make_pool(reactor: Any, limits: Limits) -> KeptConnections:
@@ -299,7 +409,7 @@ class PooledAgent:
 def _was_closed(failure: Failure) -> bool:
     """Whether the connection closed before a byte of a response, and nothing else went wrong."""
     reason = failure.value
-    return isinstance(reason, ResponseNeverReceived) and all(
+    return isinstance(reason, (ResponseNeverReceived, RequestTransmissionFailed)) and all(
         inner.check(error.ConnectionClosed) for inner in reason.reasons
     )
 
@@ -308,6 +418,6 @@ def _was_cancelled(failure: Failure) -> bool:
     """Whether it was us who gave up: what Twisted makes of that depends on how far the request
     had come, and may look like the provider's fault."""
     reason = failure.value
-    if isinstance(reason, ResponseFailed):
+    if isinstance(reason, (ResponseFailed, RequestGenerationFailed)):
         return any(inner.check(CancelledError) for inner in reason.reasons)
     return isinstance(reason, (CancelledError, error.ConnectingCancelledError))

@@ -12,9 +12,12 @@ from typing import Protocol
 from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
 from zope.interface import implementer
 
-from .channel import GatewayRequest
+from .client_request import GatewayRequest
 from .dialects.base import Writer
 from .errors import GatewayError
+
+CHECKS = 10
+"""How often it is looked, within ``write_stall``, whether a client that is full has read anything."""
 
 
 class Source(Protocol):
@@ -25,6 +28,17 @@ class Source(Protocol):
     def resume(self) -> None: ...
 
 
+class Sink(Protocol):
+    """Where a source's bytes go: a client, or what may become the way to it."""
+
+    @property
+    def begun(self) -> bool: ...
+
+    def write(self, data: bytes, now: float) -> None: ...
+
+    def feeds_from(self, source: Source | None) -> None: ...
+
+
 @implementer(IPushProducer)
 class ClientStream:
     """A streamed answer to ``request``.
@@ -32,7 +46,8 @@ class ClientStream:
     ``head`` sets the response's headers, once, right before the first byte. ``committed``:
     that byte is out, keep-alive comments included; ``begun``: so is a byte of an answer,
     and no other provider can take over. ``writer`` speaks for the gateway itself; an attempt
-    brings its own, fresh one along. ``stalled`` is called when the client has read
+    brings its own, fresh one along. ``on_begun`` is called right before the first byte of the
+    answer. ``stalled`` is called when the client has read
     nothing for ``write_stall`` seconds.
     """
 
@@ -61,8 +76,10 @@ class ClientStream:
         self._stall_timer: IDelayedCall | None = None
         self._registered = False
         self._unsent_before = 0
+        self._read_at = 0.0  # when the client was last seen to read, while it is full
         self.committed = False
         self.begun = False
+        self.on_begun: Callable[[], None] | None = None
         self.first_byte_at: float | None = None
         self.chunks = 0
         self.bytes_out = 0
@@ -82,6 +99,8 @@ class ClientStream:
     def write(self, data: bytes, now: float) -> None:
         """Send ``data``, frames of the answer; ``now`` is the clock's time."""
         if not self.begun:
+            if self.on_begun is not None:
+                self.on_begun()
             self.begun = True
             self.first_byte_at = now
         self.chunks += 1
@@ -121,9 +140,9 @@ class ClientStream:
 
     def _keep_alive(self) -> None:
         now = self._clock.seconds()
-        silent = now - self._last
-        if silent < self._ping:
-            self._ping_timer = self._clock.callLater(self._ping - silent, self._keep_alive)
+        due = self._last + self._ping
+        if now < due:  # compared, not subtracted: what is rounded away would be waited for again and again
+            self._ping_timer = self._clock.callLater(due - now, self._keep_alive)
             return
         self._ping_timer = self._clock.callLater(self._ping, self._keep_alive)
         if not self._paused:  # a client that does not read needs no more to read
@@ -135,7 +154,8 @@ class ClientStream:
         self._paused = True
         if self._stall_timer is None:
             self._unsent_before = self._unsent()
-            self._stall_timer = self._clock.callLater(self._write_stall, self._expire)
+            self._read_at = self._clock.seconds()
+            self._stall_timer = self._clock.callLater(self._write_stall / CHECKS, self._look)
         if self._source is not None:
             self._source.pause()
 
@@ -150,15 +170,19 @@ class ClientStream:
     def stopProducing(self) -> None:
         """The client has gone; Klein cancels the route, and that lets go of everything."""
 
-    def _expire(self) -> None:
-        """Nothing could be written for ``write_stall`` seconds: a slow reader, or none?"""
-        self._stall_timer = None
+    def _look(self) -> None:
+        """See whether any of what waits was read since the last time: a slow reader, or none?"""
+        now = self._clock.seconds()
         unsent = self._unsent()
         if unsent < self._unsent_before:
-            self._unsent_before = unsent
-            self._stall_timer = self._clock.callLater(self._write_stall, self._expire)
-        else:
-            self._stalled()
+            self._unsent_before, self._read_at = unsent, now
+        remaining = self._read_at + self._write_stall - now
+        if remaining > 0:
+            wait = min(remaining, self._write_stall / CHECKS)
+            self._stall_timer = self._clock.callLater(wait, self._look)
+            return
+        self._stall_timer = None
+        self._stalled()
 
     def _unsent(self) -> int:
         channel = self._request.channel

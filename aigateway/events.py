@@ -24,8 +24,11 @@ from .errors import UpstreamError
 
 # ------------------------------------------------------------------ requests
 
+# What a prompt may hold a hundred thousand of is out of the garbage collector's sight (``gc=False``): it
+# would go through all of them while every stream waits. None can be part of a cycle.
 
-class TextBlock(msgspec.Struct, frozen=True):
+
+class TextBlock(msgspec.Struct, frozen=True, gc=False):
     """``signature``: Gemini signs visible text, too. ``cache_control``, here and in the blocks
     below, is Claude's mark that a prompt may be cached up to here, as decoded."""
 
@@ -34,7 +37,7 @@ class TextBlock(msgspec.Struct, frozen=True):
     cache_control: dict[str, object] | None = None
 
 
-class ImageBlock(msgspec.Struct, frozen=True):
+class ImageBlock(msgspec.Struct, frozen=True, gc=False):
     """An image: base64 ``data`` with its ``media_type``, or a ``url``."""
 
     media_type: str | None = None
@@ -43,7 +46,7 @@ class ImageBlock(msgspec.Struct, frozen=True):
     cache_control: dict[str, object] | None = None
 
 
-class DocumentBlock(msgspec.Struct, frozen=True):
+class DocumentBlock(msgspec.Struct, frozen=True, gc=False):
     """A document: base64 ``data`` with its ``media_type``, a ``url``, or plain ``text``."""
 
     media_type: str | None = None
@@ -54,23 +57,23 @@ class DocumentBlock(msgspec.Struct, frozen=True):
     cache_control: dict[str, object] | None = None
 
 
-class AudioBlock(msgspec.Struct, frozen=True):
+class AudioBlock(msgspec.Struct, frozen=True, gc=False):
     """Audio input: base64 ``data`` in ``format`` (wav, mp3)."""
 
     data: str
     format: str
 
 
-class ThinkingBlock(msgspec.Struct, frozen=True):
+class ThinkingBlock(msgspec.Struct, frozen=True, gc=False):
     thinking: str
     signature: str | None = None
 
 
-class RedactedThinkingBlock(msgspec.Struct, frozen=True):
+class RedactedThinkingBlock(msgspec.Struct, frozen=True, gc=False):
     data: str
 
 
-class ToolUseBlock(msgspec.Struct, frozen=True):
+class ToolUseBlock(msgspec.Struct, frozen=True, gc=False):
     """A call. ``input`` is the text of a JSON object; ``signature`` a Gemini thought signature."""
 
     id: str
@@ -80,14 +83,14 @@ class ToolUseBlock(msgspec.Struct, frozen=True):
     cache_control: dict[str, object] | None = None
 
 
-class ToolResultBlock(msgspec.Struct, frozen=True):
+class ToolResultBlock(msgspec.Struct, frozen=True, gc=False):
     tool_use_id: str
     content: tuple[RequestBlock, ...] = ()
     is_error: bool = False
     cache_control: dict[str, object] | None = None
 
 
-class OtherBlock(msgspec.Struct, frozen=True):
+class OtherBlock(msgspec.Struct, frozen=True, gc=False):
     """A block that only its own dialect knows (``type``); dropped elsewhere, and reported."""
 
     type: str
@@ -106,14 +109,14 @@ RequestBlock: TypeAlias = (
 )
 
 
-class Message(msgspec.Struct, frozen=True):
+class Message(msgspec.Struct, frozen=True, gc=False):
     """One turn. ``role`` is user, assistant or (mid-conversation) system."""
 
     role: str
     content: tuple[RequestBlock, ...]
 
 
-class Tool(msgspec.Struct, frozen=True):
+class Tool(msgspec.Struct, frozen=True, gc=False):
     """A tool that the client runs. ``input_schema`` is a JSON schema as decoded.
 
     ``free_text``: an OpenAI custom tool, whose input is text in ``grammar`` (its ``format``).
@@ -176,6 +179,8 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     ``thoughts`` is what the gateway remembers of the calls and texts in ``messages``, by
     `aigateway.signatures.call_key` and ``text_key``, as far as it is the asked model's own;
     ``foreign`` are the signatures in ``messages`` that it knows to be of another issuer's making.
+    ``begun``: the last message is the beginning of the answer, and the provider is to go on with it
+    (`aigateway.continuation`).
     """
 
     dialect: str
@@ -209,6 +214,7 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     json_array: bool = False
     thoughts: Mapping[str, Thought] = {}
     foreign: frozenset[str] = frozenset()
+    begun: bool = False
 
     def is_all(self, dialect: str) -> bool:
         """Whether body and answer are both in ``dialect``."""

@@ -7,6 +7,7 @@ closes the provider's connection at once. What the bytes mean is the translator'
 from __future__ import annotations
 
 from collections.abc import Callable
+from io import BytesIO
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -17,14 +18,17 @@ from twisted.web.client import ResponseDone
 from twisted.web.http import PotentialDataLoss
 from twisted.web.iweb import IResponse
 
-from .client_stream import ClientStream
+from .client_stream import Sink
 from .config import Timeouts
 from .errors import UpstreamError, UpstreamGarbled, UpstreamSilent, UpstreamTruncated
+from .estimate import output_tokens
 from .translate import Stream
 
 LINGER = 2.0
 """Seconds that a body has, after the answer in it was whole, to end by itself: then its
 connection can be kept."""
+RATE_WINDOW = 10.0
+"""Seconds of an answer that ``min_rate`` is measured over, one stretch after the other."""
 
 
 class _Body(Protocol):
@@ -71,11 +75,12 @@ class Relay(_Body):
     ``done`` fires with None when the answer was whole, and fails with the `UpstreamError`
     that cut it short. What came before a failure has been written, unless it came together
     with it and was the first: then another provider may still take over. It holds the limits
-    ``first_token`` and ``idle``, and is paused by the client's stream.
+    ``first_token``, ``idle`` and ``min_rate``, and is paused by the client's stream: none of them
+    runs while the client is the slow one.
     """
 
     def __init__(
-        self, client: ClientStream, stream: Stream, timeouts: Timeouts, clock: IReactorTime, host: str
+        self, client: Sink, stream: Stream, timeouts: Timeouts, clock: IReactorTime, host: str
     ) -> None:
         super().__init__()
         self._client = client
@@ -87,6 +92,8 @@ class Relay(_Body):
         self._begun = False
         self._paused = False
         self._paused_at = 0.0
+        self._window_end: float | None = None  # of the stretch in which the rate is measured; None: it is not
+        self._window_size = 0  # of the answer, when that stretch began
         self._timer: IDelayedCall | None = None
         self._pieces: list[bytes] | None = None  # of the read in hand; None where nobody tells its end
         self.bytes_in = 0
@@ -144,6 +151,8 @@ class Relay(_Body):
             self._finish(stream.failure)
         elif not self._begun and stream.begun:
             self._begun = True
+            if self._timeouts.min_rate:
+                self._window_end, self._window_size = now + RATE_WINDOW, stream.size
             self._watch()
 
     def connectionLost(self, reason: Failure = ResponseDone) -> None:  # type: ignore[assignment]
@@ -170,8 +179,11 @@ class Relay(_Body):
         self._paused = False
         if self.done is None:
             return
-        self._last = self._clock.seconds()
-        self._opened += self._last - self._paused_at
+        self._last = now = self._clock.seconds()
+        waited = now - self._paused_at
+        self._opened += waited
+        if self._window_end is not None:
+            self._window_end += waited
         self._watch()
         if self.transport is not None and not self._over:
             self.transport.resumeProducing()
@@ -184,23 +196,31 @@ class Relay(_Body):
         if self.done is None or self._paused:
             return
         limits = self._timeouts
+        now = self._clock.seconds()
         due = self._last + limits.idle if self._begun else self._opened + limits.first_token
-        remaining = due - self._clock.seconds()
-        if remaining > 0:
-            self._timer = self._clock.callLater(remaining, self._watch)
-            return
-        self._end(self._silent())
-        self._let_go()
+        silent = due <= now
+        if self._window_end is not None:
+            if self._window_end <= now and not silent:
+                if self._too_slow():
+                    self._give_up(f"sent less than {limits.min_rate:g} tokens a second", "min_rate")
+                    return
+                self._window_end, self._window_size = now + RATE_WINDOW, self._stream.size
+            due = min(due, self._window_end)
+        if not silent:
+            self._timer = self._clock.callLater(due - now, self._watch)
+        elif self._begun:
+            self._give_up(f"sent nothing for {limits.idle:g} s", "idle")
+        else:
+            self._give_up(f"began no answer within {limits.first_token:g} s", "first_token")
 
-    def _silent(self) -> UpstreamSilent:
-        if self._begun:
-            return UpstreamSilent(
-                f"{self._host} sent nothing for {self._timeouts.idle:g} s (limit idle)", limit="idle"
-            )
-        return UpstreamSilent(
-            f"{self._host} began no answer within {self._timeouts.first_token:g} s (limit first_token)",
-            limit="first_token",
-        )
+    def _too_slow(self) -> bool:
+        """Whether the stretch that is over held fewer tokens than it should."""
+        told = output_tokens(self._stream.size - self._window_size)
+        return told < self._timeouts.min_rate * RATE_WINDOW
+
+    def _give_up(self, what: str, limit: str) -> None:
+        self._end(UpstreamSilent(f"{self._host} {what} (limit {limit})", limit=limit))
+        self._let_go()
 
     def _stop_watching(self) -> None:
         timer, self._timer = self._timer, None
@@ -252,7 +272,7 @@ class Collector(_Body):
         self._clock = clock
         self._idle = idle
         self._host = host
-        self._pieces: list[bytes] = []
+        self._body = BytesIO()  # gives what it holds without another copy of it
         self._last = clock.seconds()
         self._timer: IDelayedCall | None = None
         self.size = 0
@@ -276,23 +296,26 @@ class Collector(_Body):
             self.first_byte_at = self._last
         self.size += len(data)
         if self.size > self._limit:
+            self._body.close()
             self._let_go()
             self._settle(UpstreamGarbled(f"{self._host} sent an answer larger than {self._limit} bytes"))
             return
-        self._pieces.append(data)
+        self._body.write(data)
 
     def connectionLost(self, reason: Failure = ResponseDone) -> None:  # type: ignore[assignment]
         self._over = True
+        if self.done is None:
+            return
         fault = fault_of(reason, self._host)
-        self._settle(b"".join(self._pieces) if fault is None else fault)
+        self._settle(self._body.getvalue() if fault is None else fault)
 
     def _watch(self) -> None:
         self._timer = None
         if self.done is None or self._idle is None:
             return
-        remaining = self._last + self._idle - self._clock.seconds()
-        if remaining > 0:
-            self._timer = self._clock.callLater(remaining, self._watch)
+        due, now = self._last + self._idle, self._clock.seconds()
+        if now < due:
+            self._timer = self._clock.callLater(due - now, self._watch)
             return
         self._let_go()
         self._settle(

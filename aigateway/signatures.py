@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from hashlib import sha256
 from typing import TypeAlias
 
@@ -202,7 +203,8 @@ class SignatureStore:
     and ``max_bytes``. ``client`` is the name of its key, empty where none is asked for.
 
     They are kept as JSON, small, and of a size that is known. ``saved`` is called with each
-    new one (client, family, key, JSON), for who writes it to disk.
+    new one (client, family, key, JSON), for who writes it to disk. Only the reactor's thread changes
+    what there is; `of` and `foreign` may be asked in any.
     """
 
     def __init__(self, max_entries: int = MAX_ENTRIES, max_bytes: int = MAX_BYTES) -> None:
@@ -228,7 +230,7 @@ class SignatureStore:
             self._forget(place)
             self._put(place, data)
             while len(self._entries) > self.max_entries or self.bytes > self.max_bytes:
-                self._forget(next(iter(self._entries)))
+                self._forget_oldest()
             if self.saved is not None:
                 self.saved(client, family, key, data)
 
@@ -277,13 +279,18 @@ class SignatureStore:
 
     def _used(self, place: Place) -> bytes | None:
         if (data := self._entries.get(place)) is not None:
-            self._entries.move_to_end(place)
+            with suppress(KeyError):  # the reactor has forgotten it meanwhile
+                self._entries.move_to_end(place)
         return data
 
     def _put(self, place: Place, data: bytes) -> None:
         self._entries[place] = data
         self._families.add(place[1])
         self.bytes += _size(place[2], data)
+
+    def _forget_oldest(self) -> None:
+        (_, _, key), data = self._entries.popitem(last=False)
+        self.bytes -= _size(key, data)
 
     def _forget(self, place: Place) -> None:
         if (data := self._entries.pop(place, None)) is not None:

@@ -8,6 +8,7 @@ tell the client) is the caller's business, so it writes no error frame by itself
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from io import BytesIO
 from typing import Protocol
 
 import msgspec
@@ -30,17 +31,25 @@ from .events import (
     Usage,
     events_of,
 )
+from .jsontext import BadJSON, bound
 from .signatures import Recorder
 from .sse import BOM, MAX_EVENT, MAX_LINE, Frame, FrameTooLarge, SSEDecoder
 
 MAX_WHOLE = 64 * 1024 * 1024
+MAX_ANSWER = 8 * 1024 * 1024
+"""Bytes of what a streamed answer says: text, thinking, calls. It is told again at its end, in some
+dialects, and so must be kept."""
+MAX_VALUES = 200_000
+"""Values in the JSON of one event, or of a whole answer in the place of a stream: it is read while every
+other stream waits. What has fewer bytes cannot have more."""
+_PLACE = 64  # bytes that a frame takes besides its text, about
 _BLANK = b" \t\r\n"
 _NOT_SSE = b"{[<"
 
 
 class Framing(msgspec.Struct, frozen=True):
     """The limits of a stream, in bytes: a line and an event of it, and the whole body where it
-    is no stream at all."""
+    is no stream at all. What stands there in the place of a stream may be no larger than an event."""
 
     line: int = MAX_LINE
     event: int = MAX_EVENT
@@ -90,6 +99,10 @@ class Stream(Protocol):
     def signed(self) -> Mapping[str, Thought]: ...
 
     @property
+    def size(self) -> int:
+        """Bytes of text, thinking and calls so far, as `aigateway.estimate` counts them."""
+
+    @property
     def reported(self) -> bool:
         """Whether the provider has told any counts."""
 
@@ -121,11 +134,11 @@ class Translator:
         self._writer = writer
         self._parse_reply = parse_reply
         self._decoder = SSEDecoder(framing.line, framing.event)
-        self._max_whole = framing.whole
+        self._max_whole = min(framing.whole, framing.event)
         self._renamed = answering.rendered.renamed
         self._recorder = Recorder(answering.family) if answering.family else None
         self.mended = 0
-        self._whole: bytearray | None = None
+        self._whole: BytesIO | None = None  # gives what it holds without another copy of it
         self._whole_usage: Usage | None = None
         self._sniffed = False
         self.begun = False
@@ -141,15 +154,28 @@ class Translator:
         if not self._sniffed:
             self._sniff(data)
         if self._whole is not None:
-            self._whole += data
-            if len(self._whole) > self._max_whole:
+            if self._whole.tell() + len(data) > self._max_whole:
+                self._whole = BytesIO()
                 self._fail(UpstreamGarbled(f"the answer is larger than {self._max_whole} bytes"))
+                return b""
+            self._whole.write(data)
             return b""
         try:
-            frames = self._decoder.feed(data)
+            frames = bounded(self._decoder.feed(data))
         except FrameTooLarge as error:
             return self.end(UpstreamGarbled(f"the provider's stream cannot be read: {error}"))
-        return self._read(frames) if frames else b""
+        except UpstreamGarbled as error:
+            return self.end(error)
+        if not frames:
+            return b""
+        try:
+            out = self._read(frames)
+        except UpstreamGarbled as error:
+            self._fail(error)
+            return b""
+        if self._writer.size > MAX_ANSWER and not self.ended:
+            self._fail(UpstreamGarbled(f"the answer is larger than {MAX_ANSWER} bytes"))
+        return out
 
     def end(self, fault: UpstreamError | None = None) -> bytes:
         """The provider's body is over, for ``fault`` if it did not end by itself.
@@ -159,7 +185,12 @@ class Translator:
         """
         if self.ended:
             return b""
-        data = self._read_end() if self._whole is None else self._write(self._read_whole(fault))
+        whole = self._whole
+        try:
+            data = self._read_end() if whole is None else self._write(self._read_whole(whole, fault))
+        except UpstreamGarbled as error:
+            self._fail(error)
+            data = b""
         if fault is not None:
             if self.failure is None:
                 self.late_error = fault
@@ -170,6 +201,10 @@ class Translator:
     @property
     def signed(self) -> Mapping[str, Thought]:
         return {} if self._recorder is None else self._recorder.found
+
+    @property
+    def size(self) -> int:
+        return self._writer.size
 
     @property
     def reported(self) -> bool:
@@ -202,21 +237,26 @@ class Translator:
         return self._write([event for frame in frames for event in feed(frame)])
 
     def _read_end(self) -> bytes:
-        events = [event for frame in self._decoder.close() for event in self._reader.feed(frame)]
+        events = [event for frame in self._last_frames() for event in self._reader.feed(frame)]
         return self._write(events + self._reader.end())
+
+    def _last_frames(self) -> list[Frame]:
+        return bounded(self._decoder.close())
 
     def _sniff(self, data: bytes) -> None:
         first = data.removeprefix(BOM).lstrip(_BLANK)[:1]
         if first:
             self._sniffed = True
             if first in _NOT_SSE:
-                self._whole = bytearray()
+                self._whole = BytesIO()
 
-    def _read_whole(self, fault: UpstreamError | None) -> list[Event]:
+    def _read_whole(self, whole: BytesIO, fault: UpstreamError | None) -> list[Event]:
         if fault is not None:
             return [Failed(fault)]
+        body = whole.getvalue().removeprefix(BOM)
+        _bound(body)
         try:
-            reply = self._parse_reply(bytes(self._whole or b"").removeprefix(BOM))
+            reply = self._parse_reply(body)
         except UpstreamError as error:
             return [Failed(error)]
         self._whole_usage = reply.usage
@@ -295,13 +335,28 @@ class Passthrough(Translator):
         """``out`` and what was held before it; nothing while the answer has said nothing."""
         if not self.begun:
             self._held += out
-            self._held_size += sum(map(len, out))
+            self._held_size += sum(len(one) + _PLACE for one in out)
             if self._held_size > self.max_held and not self.ended:
                 self._fail(UpstreamGarbled(f"{self.max_held} bytes came and no answer in them"))
             return []
         if self._held:
             out, self._held = self._held + out, []
         return out
+
+
+def bounded(frames: list[Frame]) -> list[Frame]:
+    """``frames``, if each can be read in a moment. Raises `UpstreamGarbled`."""
+    for frame in frames:
+        if len(frame.data) > MAX_VALUES:
+            _bound(frame.data)
+    return frames
+
+
+def _bound(text: bytes) -> None:
+    try:
+        bound(text, MAX_VALUES)
+    except BadJSON as error:
+        raise UpstreamGarbled(f"the provider sent JSON that nobody can read: {error}") from None
 
 
 def restore_names(events: Sequence[Event], renamed: Mapping[str, str]) -> None:

@@ -6,6 +6,7 @@ seen nowhere else. What a response's status and body mean is the provider kind's
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,13 +23,15 @@ from twisted.web.client import (
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
 
-from .agent import HeadTooLarge, LeanClient, PooledAgent, StaleConnection, make_pool
+from .agent import LeanClient, PooledAgent, StaleConnection, make_pool
 from .config import Limits, Timeouts
-from .errors import UpstreamError, UpstreamGarbled, UpstreamSilent, UpstreamUnreachable
+from .errors import Overloaded, UpstreamError, UpstreamGarbled, UpstreamSilent, UpstreamUnreachable
 from .providers.base import UpstreamRequest
 from .relay import Collector
+from .response_head import HeadMalformed, HeadTooLarge
 
 MAX_ERROR_BODY = 1024 * 1024
+_NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE)
 
 
 class Upstream:
@@ -72,6 +75,9 @@ class Upstream:
                 timer.cancel()
             if not isinstance(result, Failure):
                 return result
+            if isinstance(result.value, error.ConnectBindError) and result.value.osError in _NO_DESCRIPTOR:
+                self._pool.drop_all()
+                raise Overloaded("the gateway has no file descriptor left for a connection", retry_after=1.0)
             if expired:
                 raise UpstreamSilent(
                     f"{host} sent no response within {timeouts.headers:g} s (limit headers)", limit="headers"
@@ -149,6 +155,8 @@ def _response_failed(reason: ResponseFailed, host: str) -> UpstreamError:
     for value in inner:
         if isinstance(value, HeadTooLarge):
             return UpstreamGarbled(f"{host} sent a response head {value}")
+        if isinstance(value, HeadMalformed):
+            return UpstreamGarbled(f"{host} does not speak HTTP as it should: its head has {value}")
     if isinstance(reason, ResponseNeverReceived):
         for value in inner:
             if type(value).__module__.startswith("OpenSSL"):

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 from unittest import TestCase
 
 from treq.testing import RequestTraversalAgent
-from twisted.internet.defer import Deferred
-from twisted.internet.testing import StringTransport
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http_headers import Headers
 from twisted.web.resource import Resource
 
-from aigateway.agent import BytesBody, LeanClient, PooledAgent, make_pool
+from aigateway.agent import PIECE, BoundedClientProtocol, BytesBody, LeanClient, PooledAgent, make_pool
 from aigateway.config import Limits, Timeouts
 from aigateway.providers.base import UpstreamRequest
 from aigateway.upstream import Upstream
@@ -38,6 +38,44 @@ class BytesBodyTests(SynchronousTestCase):
         body.pauseProducing()
         body.resumeProducing()
         body.stopProducing()
+
+    def test_a_large_one_waits(self) -> None:
+        """A large one goes out piece by piece, each when the transport asks for more, and is whole then."""
+        data = b"0123456789" * (PIECE // 4)
+        body = BytesBody(data)
+        sent: list[bytes] = []
+
+        class Full:
+            """A transport that is full after each write."""
+
+            def write(self, piece: bytes) -> None:
+                sent.append(piece)
+                body.pauseProducing()
+
+        transport: Any = Full()
+        done = body.startProducing(transport)
+        self.assertEqual(len(sent), 1)
+        body.resumeProducing()
+        self.assertNoResult(done)
+        self.assertEqual(len(sent), 2)
+        body.resumeProducing()
+        self.assertIsNone(self.successResultOf(done))
+        self.assertEqual(b"".join(sent), data)
+
+    def test_a_large_one_is_stopped(self) -> None:
+        """Once the connection is gone, or the request is given up, no more of it is written."""
+        for stop in (BytesBody.stopProducing, None):
+            body = BytesBody(b"x" * (3 * PIECE))
+            body.pauseProducing()
+            transport: Any = StringTransport()
+            done = body.startProducing(transport)
+            if stop is None:
+                done.cancel()
+                self.failureResultOf(done, CancelledError)
+            else:
+                stop(body)
+            body.resumeProducing()
+            self.assertEqual(transport.value(), b"")
 
 
 class LeanClientTests(SynchronousTestCase):
@@ -130,6 +168,72 @@ class PoolTests(SynchronousTestCase):
         self.network.flush()
         self.ask(agent)
         self.assertEqual(self.made, 1)
+
+    def test_one_that_has_something_to_say_is_not_used(self) -> None:
+        """What came on it, even at the moment of the next request, is an answer to none: it is not
+        taken for the one to that, which has a connection of its own."""
+        agent = self.agent(Limits())
+        self.ask(agent)
+        self.server.made[0].transport.write(OK.replace(b"200 OK", b"403 No"))
+        self.ask(agent)
+        self.assertEqual(self.made, 1)
+        self.assertIsNotNone(self.server.made[0].lost)
+
+
+class Unanswering:
+    """TLS whose other side never consents to a close."""
+
+    def __init__(self) -> None:
+        self.transport = StringTransport()
+        self.closing = False
+
+    def loseConnection(self) -> None:
+        self.closing = True
+
+    def resumeProducing(self) -> None:
+        """Nothing was paused."""
+
+
+class ClosingTests(SynchronousTestCase):
+    """Over TLS a close asks the other side; a kept connection does not wait for its answer."""
+
+    def setUp(self) -> None:
+        self.clock = MemoryReactorClock()
+        self.pool = make_pool(self.clock, Limits(pool=1, pool_idle=9))
+
+    def kept(self) -> Unanswering:
+        protocol, tls = BoundedClientProtocol(), Unanswering()
+        protocol.makeConnection(cast(Any, tls))
+        self.pool._putConnection("key", protocol)
+        return tls
+
+    def assert_closed(self, tls: Unanswering) -> None:
+        self.assertTrue(tls.closing)
+        self.assertTrue(tls.transport.disconnecting)
+
+    def test_one_that_is_idle(self) -> None:
+        """For ``pool_idle`` seconds."""
+        tls = self.kept()
+        self.clock.advance(9)
+        self.assert_closed(tls)
+
+    def test_one_too_many(self) -> None:
+        """The oldest makes room for another."""
+        oldest, latest = self.kept(), self.kept()
+        self.assert_closed(oldest)
+        self.assertFalse(latest.closing)
+
+    def test_one_that_is_as_old_as_a_closed_one(self) -> None:
+        """Those beside a stale one are dropped."""
+        tls = self.kept()
+        self.pool.drop("key")
+        self.assert_closed(tls)
+
+    def test_all_at_the_end(self) -> None:
+        """When the gateway stops: else it would wait for ever."""
+        tls = self.kept()
+        self.pool.closeCachedConnections()
+        self.assert_closed(tls)
 
 
 class LimitTests(TestCase):

@@ -787,6 +787,14 @@ class CollectorTests(SynchronousTestCase):
         self.assertEqual(self.failureResultOf(done, UpstreamSilent).value.limit, "idle")
         self.assertEqual(self.response.aborted, 1)
 
+    def test_no_second_copy(self) -> None:
+        """What was gathered is handed out as it is, not copied once more."""
+        done = self.collect()
+        self.collector.dataReceived(b"0123456789")
+        self.collector.connectionLost(Failure(ResponseDone()))
+        body = self.successResultOf(done)
+        self.assertIs(self.collector._body.getvalue(), body)
+
     def test_cancelling(self) -> None:
         """Cancelling closes the connection; what comes of that is nobody's business."""
         done = self.collect()

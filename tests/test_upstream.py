@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -231,6 +233,35 @@ class FailureTests(UpstreamTestCase):
                 self.network.flush()
                 self.network.black_holes.clear()
 
+    def test_cancelling_while_it_is_sent(self) -> None:
+        """The same where the provider has not taken the whole request."""
+        with self.sending() as opened:
+            opened.cancel()
+            self.failureResultOf(opened, CancelledError)
+            self.assertTrue(self.server.made[-1].transport.peer.aborted)
+
+    def test_a_refusal_while_it_is_sent(self) -> None:
+        """A provider may refuse a request before it has read all of it, and never read the rest: its
+        response is there with its head, and the connection is not kept."""
+        with self.sending() as opened:
+            self.say(b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\n")
+            response = self.successResultOf(opened)
+            self.assertEqual(response.code, 413)
+            self.say(b"no")
+            self.assertEqual(self.read(response), b"no")
+            self.assertIsNotNone(self.server.made[-1].lost)
+
+    @contextmanager
+    def sending(self) -> Iterator[Deferred[Any]]:
+        """A request that the provider reads the beginning of, on a kept connection."""
+        kept = self.open()
+        self.say(OK)
+        self.read(self.successResultOf(kept))
+        self.server.made[0].transport.allowance = 1000
+        yield self.open(body=b"x" * 5_000_000)
+        self.network.flush()
+        self.assertEqual(len(self.server.made), 1)
+
     def test_no_tls(self) -> None:
         """A server that does not speak TLS where it should is unreachable, and sees no key."""
         opened = self.open(scheme="https", host="provider.test")
@@ -328,6 +359,23 @@ class HeadTests(UpstreamTestCase):
             with self.subTest(lines):
                 self.assert_garbled(b"HTTP/1.1 200 OK\r\n" + lines + b"\r\nok")
 
+    def test_what_can_be_read_in_two_ways(self) -> None:
+        """Half line ends, folded lines, a length beside chunks: what they hide is never read."""
+        for lines in (
+            b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n",
+            b"Content-Length : 2\r\n",
+            b"A: b\rContent-Length: 2\r\n",
+            b"A: b\nContent-Length: 2\r\n",
+            b"A: b\r\n Content-Length: 2\r\n",
+        ):
+            with self.subTest(lines):
+                error = self.assert_garbled(b"HTTP/1.1 200 OK\r\n" + lines + b"\r\nok")
+                self.assertIn("does not speak HTTP", error.message)
+
+    def test_a_switch_of_protocols(self) -> None:
+        """It was not asked for."""
+        self.assert_garbled(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\n\r\n")
+
     def test_a_body_is_no_part_of_the_next_head(self) -> None:
         """A request that is sent over the connection as soon as a large answer has ended on it
         has a head of its own."""
@@ -342,6 +390,43 @@ class HeadTests(UpstreamTestCase):
         self.assertEqual(len(self.server.made), 1)
         self.say(OK)
         self.assertEqual(self.successResultOf(again[0]).code, 200)
+
+
+class LeftoverTests(UpstreamTestCase):
+    """What one exchange leaves behind on its connection is never part of the next one."""
+
+    def test_more_than_the_response(self) -> None:
+        """A connection on which more came than the response is not used again."""
+        opened = self.open()
+        self.say(OK + b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
+        self.assertEqual(self.read(self.successResultOf(opened)), b"ok")
+        self.assertIsNotNone(self.server.made[0].lost)
+        again = self.open()
+        self.assertEqual(len(self.server.made), 2)
+        self.say(OK)
+        self.assertEqual(self.read(self.successResultOf(again)), b"ok")
+
+    def test_less_than_the_request(self) -> None:
+        """Nor is one over which the request never went out: the next would stand behind it."""
+        opened = self.full()
+        self.say(b"HTTP/1.1 413 No\r\nContent-Length: 2\r\n\r\nno")
+        self.assertEqual(self.read(self.successResultOf(opened)), b"no")
+        self.assertTrue(self.server.made[0].transport.peer.aborted)
+
+    def test_a_bad_head_to_a_request_that_is_not_read(self) -> None:
+        """Nobody waits for the rest of the request to be read."""
+        opened = self.full()
+        self.say(b"nonsense\r\n\r\n")
+        self.failure(opened, UpstreamGarbled)
+        self.assertTrue(self.server.made[0].transport.peer.aborted)
+
+    def full(self) -> Deferred[Any]:
+        """A request to a provider that does not read it."""
+        kept = self.open()
+        self.say(OK)
+        self.read(self.successResultOf(kept))
+        self.server.made[0].transport.pauseProducing()
+        return self.open(body=b"x" * 100_000)
 
 
 class BodyTests(UpstreamTestCase):

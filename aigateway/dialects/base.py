@@ -70,7 +70,8 @@ class Rendered(msgspec.Struct, frozen=True):
     it is the client's own body. ``headers`` go with it besides the provider's own. ``renamed``
     leads from a tool's name in it back to the client's, where they differ. ``asked_model`` is the
     client's name for the model where the provider is asked for another: agents give their thinking
-    back only to the model that they asked for.
+    back only to the model that they asked for. ``echoes``: the answer repeats the beginning that the
+    body gave it.
     """
 
     body: bytes
@@ -80,6 +81,7 @@ class Rendered(msgspec.Struct, frozen=True):
     headers: tuple[tuple[bytes, bytes], ...] = ()
     renamed: Mapping[str, str] = {}
     asked_model: str = ""
+    echoes: bool = False
 
 
 class ErrorAnswer(msgspec.Struct, frozen=True):

@@ -20,6 +20,10 @@ from .base import Rendered
 
 T = TypeVar("T")
 
+MAX_STRANGE = 1_000
+"""Names in a request that nobody knows, or that nobody has a word for. Each of them is told to the client."""
+
+_NULL = msgspec.Raw(b"null")
 _names = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 # msgspec writes "Expected `int | null`, got `str` - at `$.messages[0].role`".
@@ -86,6 +90,8 @@ class Reading:
 
     def note(self, name: str) -> None:
         self.other[name] = None
+        if len(self.other) > MAX_STRANGE:
+            raise MalformedRequest(f"the body: more than {MAX_STRANGE} fields that have no word here")
 
     def names(
         self, raw: bytes, known: Collection[str], no_word: Mapping[str, Collection[bytes]]
@@ -102,6 +108,8 @@ class Reading:
                 unknown.append(name)
             elif msgspec.json.format(bytes(value), indent=-1) not in no_word[name]:
                 self.note(name)
+        if len(unknown) > MAX_STRANGE:
+            raise MalformedRequest(f"the body: more than {MAX_STRANGE} fields that no provider knows")
         return tuple(unknown)
 
     def _cached(self, cache_control: object) -> None:
@@ -125,9 +133,15 @@ def decode(decoder: msgspec.json.Decoder[T], raw: bytes | msgspec.Raw, place: st
         raise _translated(str(error), place) from None
 
 
-def given(raw: bytes) -> dict[str, msgspec.Raw]:
+def given(raw: bytes | msgspec.Raw) -> dict[str, msgspec.Raw]:
     """The top-level fields of a body with their JSON text; null is as good as absent."""
-    return {name: value for name, value in decode(_names, raw).items() if bytes(value) != b"null"}
+    return {name: value for name, value in decode(_names, raw).items() if value != _NULL}
+
+
+def first_byte(raw: msgspec.Raw) -> bytes:
+    """What ``raw``, a part of a decoded text, begins with: it tells an object from a list. (``bytes(raw)`` is
+    a copy, perhaps of megabytes.)"""
+    return bytes(memoryview(raw)[:1])
 
 
 def wrong(place: str, problem: str, *, code: str | None = None) -> MalformedRequest:

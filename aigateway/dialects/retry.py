@@ -2,14 +2,15 @@
 
 Up to a minute is told as ``retry-after``. Beyond it the SDKs must not wait (Anthropic's
 sleeps for any number it is given): ``x-should-retry: false``, the time in the message. So too
-where an account has nothing left and nobody says until when.
+where an account has nothing left and nobody says until when, and where a request is more than its
+key may ever use.
 """
 
 from __future__ import annotations
 
 import math
 
-from ..errors import AccountExhausted, GatewayError, MethodNotAllowed
+from ..errors import AccountExhausted, GatewayError, LimitReached, MethodNotAllowed
 
 LONGEST_WAIT = 60.0
 LONGEST_TOLD = 366 * 86_400.0
@@ -26,7 +27,7 @@ def retry_headers(error: GatewayError, status: int) -> tuple[tuple[str, str], ..
     if status not in RETRY_STATUSES:
         return ()
     wait = stated(error)
-    if wait is None and not isinstance(error, AccountExhausted):
+    if wait is None and not isinstance(error, (AccountExhausted, LimitReached)):
         return (("retry-after", "1"),)
     if wait is None or wait > LONGEST_WAIT:
         return (("x-should-retry", "false"),)

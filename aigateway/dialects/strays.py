@@ -22,7 +22,7 @@ T = TypeVar("T")
 _names = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _items = msgspec.json.Decoder(list[msgspec.Raw])
 _FOUND = "Object contains unknown field"
-_SAYS_NOTHING = (b"null", b"[]", b"{}", b'""')
+_SAYS_NOTHING = tuple(map(msgspec.Raw, (b"null", b"[]", b"{}", b'""')))
 
 
 def decode(
@@ -42,7 +42,7 @@ def decode(
     except msgspec.ValidationError as error:
         if not str(error).startswith(_FOUND):
             return fields.decode(decoder, raw, place)  # raises it, in the words of JSON
-    known = _Known(note).part(msgspec.Raw(bytes(raw)), _type(decoder), label)
+    known = _Known(note).part(msgspec.Raw(bytes(raw).lstrip()), _type(decoder), label)
     return fields.decode(decoder, msgspec.json.encode(known), place)
 
 
@@ -59,7 +59,7 @@ class _Known:
 
     def part(self, raw: msgspec.Raw, type: inspect.Type, label: str) -> object:
         kinds = type.types if isinstance(type, inspect.UnionType) else (type,)
-        first = bytes(raw).lstrip()[:1]
+        first = fields.first_byte(raw)
         if first == b"[":
             for kind in kinds:
                 if isinstance(kind, inspect.ListType):
@@ -83,7 +83,7 @@ class _Known:
                 known[name] = self.part(value, types[name], f"{label}.{name}" if label else name)
             elif lenient or name == record.tag_field:
                 known[name] = value
-            elif bytes(value) not in _SAYS_NOTHING:
+            elif value not in _SAYS_NOTHING:
                 self._note(f"{label}.{name}" if label else name)
         return known
 

@@ -62,6 +62,10 @@ def keep(chat: ChatRequest, model: str, *, stream: bool) -> Rendered:
         if budget and not may_think(turns.types):
             dropped["thinking"] = None
             _stop_thinking(body, dropped)
+    if chat.begun and b"disabled" not in bytes(body.get("thinking", b"disabled")):
+        # "Extended thinking": responses cannot be pre-filled while it is on.
+        dropped["thinking"] = None
+        _stop_thinking(body, dropped)
     asked = chat.model if chat.model != model else ""
     headers = tuple((name.encode(), value.encode()) for name, value in chat.headers if name in HEADERS)
     return Rendered(jsontext.encode(body), tuple(dropped), kept=True, headers=headers, asked_model=asked)

@@ -76,7 +76,7 @@ class ClaudePassthrough(Passthrough):
         return b"".join(self._release(out))
 
     def _read_end(self) -> bytes:
-        frames = self._decoder.close()
+        frames = self._last_frames()
         out = self._read(frames) if frames else b""
         if not self.ended:
             self._follow(self._reader.end())
@@ -99,6 +99,7 @@ class ClaudePassthrough(Passthrough):
             if not data.isascii():
                 data.decode("utf-8")
             if self._raw:
+                frame.event.decode("utf-8")
                 event = b"event: %b\n" % frame.event if frame.event else b""
                 return b"%bdata: %b\n\n" % (event, one_line(data))
             if step.type == "message_stop":

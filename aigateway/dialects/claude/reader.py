@@ -36,6 +36,7 @@ from ...events import (
 from ...sse import Frame
 from .. import surrogates
 from ..fields import object_text
+from ..pieces import MAX_CALLS, CallIds
 from ..surrogates import BAD_JSON
 from .steps import NULL, Block, Delta, Message, Step, decode, decode_message
 from .usage import Tally
@@ -76,7 +77,6 @@ class ClaudeReader:
 
     def __init__(self, classify: Classify, make_id: Callable[[], str] = _tool_id) -> None:
         self._classify = classify
-        self._make_id = make_id
         self._tally = Tally()
         self._id = ""
         self._model = ""
@@ -89,7 +89,7 @@ class ClaudeReader:
         self._told = False  # the open block has an event of its own
         self._signature = ""  # of the open block of thinking; it is told last
         self._pieces = False  # the open call's input has come in pieces
-        self._ids: set[str] = set()
+        self._ids = CallIds(make_id)
         self._stop = ""
         self._stop_sequence: str | None = None
         self.late_error: UpstreamError | None = None
@@ -197,6 +197,9 @@ class ClaudeReader:
         if self._block is not None:
             if type(self._index) is int and self._index != index:
                 self._broken_off.add(self._index)
+                if len(self._broken_off) > MAX_CALLS:
+                    events += self.fail(UpstreamGarbled(f"more than {MAX_CALLS} blocks have no end"))
+                    return
             self._close(events)
             if self._ended:
                 return
@@ -218,10 +221,11 @@ class ClaudeReader:
                 if not block.name:
                     events += self.fail(UpstreamGarbled("the provider sent a tool call without a name"))
                     return
-                id = block.id
-                if not isinstance(id, str) or not id or id in self._ids:
-                    id = self._make_id()
-                self._ids.add(id)
+                try:
+                    id = self._ids.one(block.id)
+                except UpstreamGarbled as error:
+                    events += self.fail(error)
+                    return
                 self._start(BlockStarted("tool_use", id, block.name), events)
 
     def _placed(self, index: object, events: list[Event]) -> bool:

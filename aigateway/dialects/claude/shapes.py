@@ -10,7 +10,7 @@ from __future__ import annotations
 import msgspec
 
 
-class Record(msgspec.Struct, forbid_unknown_fields=True):
+class Record(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """One whose other names are looked for."""
 
 
@@ -36,7 +36,7 @@ class ContentSource(Record, tag_field="type", tag="content"):
     content: str | list[msgspec.Raw]
 
 
-class Tag(msgspec.Struct):
+class Tag(msgspec.Struct, gc=False):
     type: str
 
 
@@ -115,7 +115,7 @@ class Message(Record):
     content: str | list[msgspec.Raw]
 
 
-class ToolTag(msgspec.Struct):
+class ToolTag(msgspec.Struct, gc=False):
     type: str | None = None
 
 
@@ -159,7 +159,7 @@ class Metadata(Record):
     user_id: str | None = None
 
 
-class Body(msgspec.Struct):
+class Body(msgspec.Struct, gc=False):
     model: str | None = None
     messages: list[Message] | None = None
     max_tokens: int | None = None

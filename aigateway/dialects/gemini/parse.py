@@ -136,7 +136,7 @@ class _Reading(fields.Reading):
         """The turns. What one side says in several contents is one message: SDKs keep an answer
         as the chunks that it came in."""
         turns: list[tuple[str, list[RequestBlock]]] = []
-        first = bytes(raw)[:1]
+        first = fields.first_byte(raw)
         items = fields.decode(shapes.list_decoder, raw, "contents") if first == b"[" else [raw]
         for index, item in enumerate(items):
             place = f"contents[{index}]" if first == b"[" else "contents"
@@ -168,7 +168,7 @@ class _Reading(fields.Reading):
         self, raw: msgspec.Raw, place: str, *, system: bool = False
     ) -> tuple[str, tuple[RequestBlock, ...]]:
         """Whose turn it is, and the blocks of its parts; a string is one of the user's."""
-        if bytes(raw)[:1] == b'"':
+        if fields.first_byte(raw) == b'"':
             text = fields.decode(shapes.string_decoder, raw, place)
             return "user", (TextBlock(text),) if text else ()
         label = "systemInstruction" if system else "contents"
@@ -187,10 +187,10 @@ class _Reading(fields.Reading):
         return _ours(role), tuple(blocks)
 
     def _part(self, raw: msgspec.Raw, role: str, place: str, label: str) -> Iterator[RequestBlock]:
-        if bytes(raw)[:1] == b'"':
+        if fields.first_byte(raw) == b'"':
             raw = msgspec.Raw(b'{"text":%b}' % bytes(raw))
         part = strays.decode(shapes.part_decoder, raw, self.note, place, label)
-        beyond = [name for name in fields.given(bytes(raw)) if name not in _PART_NAMES]
+        beyond = [name for name in fields.given(raw) if name not in _PART_NAMES]
         if part.functionCall is not None:
             if role != "model":
                 raise fields.wrong(f"{place}.functionCall", "expected in a content of the role model")
@@ -260,14 +260,14 @@ class _Reading(fields.Reading):
     def tools(self, body: shapes.Body) -> tuple[tuple[Tool, ...], ToolChoice | None]:
         """The functions that the request offers, and the choice, which may leave only some of them."""
         tools: list[Tool] = []
-        many = bytes(body.tools)[:1] == b"["
+        many = fields.first_byte(body.tools) == b"["
         items = fields.decode(shapes.list_decoder, body.tools, "tools") if many else [body.tools]
         for index, item in enumerate(items):
             if item == shapes.NULL:
                 continue
             place = f"tools[{index}]" if many else "tools"
             tool = strays.decode(shapes.tool_decoder, item, self.note, place, "tools")
-            for name in fields.given(bytes(item)):
+            for name in fields.given(item):
                 if name != "functionDeclarations":
                     self.note(f"tools.{name}")
             tools += [self._tool(declared) for declared in tool.functionDeclarations or ()]

@@ -24,6 +24,7 @@ from ...events import (
 from ...jsontext import encode, one_line
 from ...sse import Frame
 from ...translate import Answering, Passthrough
+from ..pieces import MAX_CHOICES
 from .parse import IN_PIECES
 from .reader import Classify, GeminiReader
 from .usage import render_usage
@@ -109,7 +110,7 @@ class GeminiPassthrough(Passthrough):
         return data + self._writer.close() if self.ended and self.failure is None else data
 
     def _read_end(self) -> bytes:
-        data = self._read(self._decoder.close())
+        data = self._read(self._last_frames())
         if not self.ended:
             self._follow(self._reader.end())
             if self.failure is None:
@@ -146,6 +147,9 @@ class GeminiPassthrough(Passthrough):
             return None
         for candidate in chunk.candidates or ():
             index = candidate.index if type(candidate.index) is int else 0
+            if index not in self._finished and len(self._finished) >= MAX_CHOICES:
+                self._fail(UpstreamGarbled(f"the provider gave more than {MAX_CHOICES} candidates"))
+                return None
             self._finished[index] = bool(candidate.finishReason) or self._finished.get(index, False)
         if self._enveloped and chunk == _Chunk():
             return None  # credits and the like

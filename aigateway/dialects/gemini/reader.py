@@ -33,6 +33,7 @@ from ...events import (
 )
 from ...sse import Frame
 from ..fields import object_text
+from ..pieces import CallIds
 from .schema import NO_ARGUMENTS
 from .usage import Tally
 
@@ -141,7 +142,6 @@ class GeminiReader:
 
     def __init__(self, classify: Classify, make_id: Callable[[], str] = _tool_id) -> None:
         self._classify = classify
-        self._make_id = make_id
         self._tally = Tally()
         self._id = ""
         self._model = ""
@@ -152,7 +152,7 @@ class GeminiReader:
         self._text_signature = ""  # that of the open text block
         self._answered = False  # text or a call has come
         self._called = False
-        self._ids: set[str] = set()
+        self._ids = CallIds(make_id)
         self._finish = ""
         self._blocked = False
         self.late_error: UpstreamError | None = None
@@ -271,10 +271,11 @@ class GeminiReader:
         if self._block:
             self._close(events)
         self._start(events)
-        id = call.id
-        if not isinstance(id, str) or not id or id in self._ids:
-            id = self._make_id()
-        self._ids.add(id)
+        try:
+            id = self._ids.one(call.id)
+        except UpstreamGarbled as error:
+            events += self._fail(error)
+            return
         events += (
             BlockStarted("tool_use", id, call.name),
             InputDelta(arguments),

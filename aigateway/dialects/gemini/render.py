@@ -90,9 +90,9 @@ class _Rendering:
                 if message.role == "system":
                     system += _texts(message, contents, place)
             messages = [(message, place) for message, place in messages if message.role != "system"]
-            # Gemini continues no answer: the last word has to be the user's.
+            # The newer ones continue no answer: the last word has to be the user's.
             end = 0
-            while messages and messages[-1][0].role == "assistant":
+            while not chat.begun and messages and messages[-1][0].role == "assistant":
                 messages.pop()
                 end -= 1
                 self._dropped[f"messages[{end}]"] = None

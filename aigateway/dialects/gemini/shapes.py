@@ -8,7 +8,7 @@ as good as absent. Leaves to `parse` what it all means.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TypeAlias
 
 import msgspec
@@ -19,29 +19,29 @@ from .. import fields
 NULL = msgspec.Raw(b"null")
 
 
-class Blob(msgspec.Struct, forbid_unknown_fields=True):
+class Blob(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     data: str
     mimeType: str
     displayName: str | None = None
 
 
-class FileData(msgspec.Struct, forbid_unknown_fields=True):
+class FileData(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     fileUri: str
     mimeType: str | None = None
 
 
-class FunctionCall(msgspec.Struct, forbid_unknown_fields=True):
+class FunctionCall(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     name: str
     id: str | None = None
     args: msgspec.Raw = NULL
 
 
-class ResultPart(msgspec.Struct, forbid_unknown_fields=True):
+class ResultPart(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     inlineData: Blob | None = None
     fileData: FileData | None = None
 
 
-class FunctionResponse(msgspec.Struct, forbid_unknown_fields=True):
+class FunctionResponse(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     name: str
     id: str | None = None
     response: msgspec.Raw = NULL
@@ -50,7 +50,7 @@ class FunctionResponse(msgspec.Struct, forbid_unknown_fields=True):
     willContinue: object = None
 
 
-class Part(msgspec.Struct):
+class Part(msgspec.Struct, gc=False):
     # Other names stand for other kinds of parts, or say more of one of these.
     text: str | None = None
     thought: bool | None = None
@@ -61,12 +61,12 @@ class Part(msgspec.Struct):
     functionResponse: FunctionResponse | None = None
 
 
-class Content(msgspec.Struct, forbid_unknown_fields=True):
+class Content(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     role: str | None = None
     parts: msgspec.Raw = NULL
 
 
-class Declaration(msgspec.Struct, forbid_unknown_fields=True):
+class Declaration(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     name: str
     description: str | None = None
     parameters: dict[str, object] | None = None
@@ -76,27 +76,27 @@ class Declaration(msgspec.Struct, forbid_unknown_fields=True):
     behavior: object = None
 
 
-class Tool(msgspec.Struct):
+class Tool(msgspec.Struct, gc=False):
     functionDeclarations: list[Declaration] | None = None
 
 
-class CallingConfig(msgspec.Struct, forbid_unknown_fields=True):
+class CallingConfig(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     mode: str | None = None
     allowedFunctionNames: list[str] | None = None
     streamFunctionCallArguments: bool | None = None
 
 
-class ToolConfig(msgspec.Struct, forbid_unknown_fields=True):
+class ToolConfig(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     functionCallingConfig: CallingConfig | None = None
 
 
-class ThinkingConfig(msgspec.Struct, forbid_unknown_fields=True):
+class ThinkingConfig(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     includeThoughts: bool | None = None
     thinkingBudget: int | None = None
     thinkingLevel: str | None = None
 
 
-class Config(msgspec.Struct, forbid_unknown_fields=True):
+class Config(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     maxOutputTokens: int | None = None
     temperature: float | None = None
     topP: float | None = None
@@ -114,7 +114,7 @@ class Config(msgspec.Struct, forbid_unknown_fields=True):
     responseModalities: list[str] | None = None
 
 
-class Body(msgspec.Struct):
+class Body(msgspec.Struct, gc=False):
     model: str | None = None
     contents: msgspec.Raw = NULL
     systemInstruction: msgspec.Raw = NULL
@@ -123,7 +123,7 @@ class Body(msgspec.Struct):
     generationConfig: Config | None = None
 
 
-class Counted(msgspec.Struct):
+class Counted(msgspec.Struct, gc=False):
     """What ``countTokens`` takes: contents alone, or a whole request."""
 
     generateContentRequest: msgspec.Raw = NULL
@@ -222,20 +222,28 @@ class _Spelled:
 _VALUE = _Spelled({})
 _SPELLED = _Spelled(_BODY)
 _SNAKES = {_snake(name).encode() for name in _all_names(_BODY) if _snake(name) != name}
-_SNAKE = re.compile(rb'"([a-z]+_[a-z_]+)"\s*:')
+_SNAKE = re.compile(rb'"([a-z]+_[a-z_]+)"')
+_LONGEST = 2 + max(map(len, _SNAKES))
 
 
 def camel(raw: bytes) -> bytes:
     """A body with the dialect's own names in camelCase; itself where no other stand in it."""
-    if _SNAKES.isdisjoint(_SNAKE.findall(raw)):
+    if not any(name in _SNAKES for name in _snakes(raw)):
         return raw
-    return jsontext.encode(_renamed(msgspec.Raw(raw), _SPELLED, ""))
+    return jsontext.encode(_renamed(msgspec.Raw(raw.lstrip()), _SPELLED, ""))
+
+
+def _snakes(raw: bytes) -> Iterator[bytes]:
+    """What may be a name in snake_case; looked for in parts, since a search holds up all streams."""
+    for start in range(0, len(raw), jsontext.WINDOW):
+        for found in _SNAKE.finditer(raw, start, start + jsontext.WINDOW + _LONGEST):
+            yield found[1]
 
 
 def _renamed(value: msgspec.Raw, spelled: _Spelled, place: str) -> object:
     if not spelled.inner:
         return value
-    first = bytes(value).lstrip()[:1]
+    first = fields.first_byte(value)
     if first == b"[":
         items = list_decoder.decode(value)
         return [_renamed(item, spelled, f"{place}[{index}]") for index, item in enumerate(items)]

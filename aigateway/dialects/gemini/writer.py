@@ -33,6 +33,7 @@ from ...events import (
 )
 from ...jsontext import encode, escape_line_ends, json_string
 from .. import signed
+from ..pieces import Pieces
 from ..writer import EventWriter
 from .errors import error_object
 from .usage import render_usage
@@ -67,7 +68,7 @@ class GeminiWriter(EventWriter):
         self._block = BlockStarted("")
         self._thought = False  # the thinking block has a text
         self._held = ""
-        self._input: list[str] = []
+        self._input = Pieces()
 
     def fail(self, error: GatewayError) -> bytes:
         # The array ends even so: who reads it whole finds the error in it.
@@ -111,7 +112,7 @@ class GeminiWriter(EventWriter):
     def _start_block(self, event: BlockStarted) -> bytes:
         self._block = event
         self._thought = False
-        self._input = []
+        self._input = Pieces()
         return b"" if event.type == "tool_use" else self._release()
 
     def _write_text(self, event: TextDelta) -> bytes:
@@ -138,14 +139,14 @@ class GeminiWriter(EventWriter):
 
     def _write_input(self, event: InputDelta) -> bytes:
         self.size += len(event.json)
-        self._input.append(event.json)
+        self._input.add(event.json)
         return b""
 
     def _end_block(self, event: BlockEnded) -> bytes:
         block = self._block
         if block.type != "tool_use":
             return b""
-        call = render_call(ToolUseBlock(block.id, block.name, "".join(self._input)), self._held)
+        call = render_call(ToolUseBlock(block.id, block.name, self._input.text()), self._held)
         self._held = ""
         return self._part(call)
 

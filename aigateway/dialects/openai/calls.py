@@ -8,10 +8,10 @@ import msgspec
 
 from ...errors import UpstreamGarbled
 from ...jsontext import encode
+from ..pieces import MAX_CALLS, MAX_INPUT, Pieces
 from ..surrogates import BAD_JSON
 from .chunks import ToolCall, number, string
 
-MAX_CALLS = 1024
 MAX_TRIES = 100
 """How often a call's arguments are tried for being whole; beyond it they are when the stream ends."""
 
@@ -39,7 +39,7 @@ class Call:
         self.name = ""
         self.signature = ""
         self.custom = False  # a custom tool: the pieces are text, not JSON
-        self.pieces: list[str] = []
+        self.pieces = Pieces()
         self.opened = False
         self.closed = False
         self._whole = False
@@ -50,7 +50,13 @@ class Call:
         self.id = self.id or string(entry.id)
         custom, function = entry.custom, entry.function
         named = custom or function
-        if self.name and self.pieces and named is not None and (named.name or entry.id) and self.is_whole():
+        if (
+            self.name
+            and self.pieces.count
+            and named is not None
+            and (named.name or entry.id)
+            and self.is_whole()
+        ):
             return ""  # some servers repeat the whole call at the end
         if custom is not None:
             self.custom = True
@@ -62,25 +68,25 @@ class Call:
         else:
             return ""
         if text:
-            self.pieces.append(text)
+            self.pieces.add(text)
         return text
 
     def text(self) -> str:
         """All that has come of the arguments; a custom tool's input as the one field of an object."""
-        text = "".join(self.pieces)
+        text = self.pieces.text()
         return encode({"input": text}).decode() if self.custom else text
 
     def is_whole(self) -> bool:
         """Whether the arguments are a whole object. A custom tool's text never shows its end."""
         pieces = self.pieces
-        if len(pieces) == self._seen:
+        if pieces.count == self._seen:
             return self._whole
-        self._seen, self._whole = len(pieces), False
-        if self.custom or self._tries >= MAX_TRIES or not pieces[-1].rstrip().endswith("}"):
+        self._seen, self._whole = pieces.count, False
+        if self.custom or self._tries >= MAX_TRIES or not pieces.last.rstrip().endswith("}"):
             return False
         self._tries += 1
         try:
-            self._whole = isinstance(msgspec.json.decode("".join(pieces)), dict)
+            self._whole = isinstance(msgspec.json.decode(pieces.text()), dict)
         except BAD_JSON:
             return False
         return self._whole
@@ -90,6 +96,7 @@ class Calls:
     """The tool calls of one choice, in the order in which they began."""
 
     def __init__(self) -> None:
+        self._size = 0  # of all that the calls hold
         self.all: list[Call] = []
         self._by_index: dict[int, Call] = {}
         self._by_id: dict[str, Call] = {}
@@ -125,9 +132,28 @@ class Calls:
             call = Call(len(self.all) if index is None else index)
             self.all.append(call)
             self._by_index[call.index if index is None else index] = call
-        if id:
-            self._by_id.setdefault(id, call)
+        if id and id not in self._by_id:
+            self._by_id[id] = call
+            self._take(len(id))
         return call
+
+    def add(self, call: Call, entry: ToolCall) -> str:
+        """Take what ``entry`` says of ``call``; the text that it adds. Raises `UpstreamGarbled` where
+        that is too much for one answer."""
+        before = len(call.name)
+        text = call.add(entry)
+        self._take(len(text) + len(call.name) - before)
+        return text
+
+    def go_on(self, call: Call, text: str) -> None:
+        """A further piece of the arguments of ``call``."""
+        call.pieces.add(text)
+        self._take(len(text))
+
+    def _take(self, size: int) -> None:
+        self._size += size
+        if self._size > MAX_INPUT:
+            raise UpstreamGarbled(f"the answer's tool calls are larger than {MAX_INPUT} characters")
 
     def known(self, index: object) -> Call | None:
         """The call that goes by ``index``."""

@@ -7,14 +7,14 @@ is written anew only where something in it has to change. Leaves to `render` all
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import msgspec
 
 from ... import jsontext
 from ...events import ChatRequest, ToolUseBlock
 from ..base import Rendered
-from . import shapes
+from . import families, shapes
 from .history import LOST, OK, call_id, in_words, said_later, thinking_before
 from .servers import Profile
 
@@ -30,8 +30,11 @@ def as_it_came(chat: ChatRequest, model: str, profile: Profile, *, stream: bool)
     """The body for ``model`` at a server of this ``profile``; ``stream`` is how it is asked."""
     body = _Body(chat, profile)
     body.adapt(stream)
+    if chat.begun:
+        body.go_on(families.of(model))
     encoded = jsontext.encode({**body.fields, "model": model})
-    return Rendered(encoded, tuple(body.dropped), tuple(body.emulated), kept=True)
+    echoes = chat.begun and profile.echoes
+    return Rendered(encoded, tuple(body.dropped), tuple(body.emulated), kept=True, echoes=echoes)
 
 
 class _Body:
@@ -52,6 +55,23 @@ class _Body:
         if in_the_way or words:
             self._messages(in_the_way, words)
         self._streaming(stream)
+
+    def go_on(self, family: families.Family) -> None:
+        """Have the server go on with the last message, and not think first."""
+        profile = self._profile
+        if profile.prefill_flag:
+            messages = _list.decode(self._text("messages"))
+            last = _fields.decode(messages.pop())
+            last[profile.prefill_flag] = msgspec.Raw(b"true")
+            self.fields["messages"] = [*messages, last]
+        for name, value in profile.prefill_fields.items():
+            told = self._decoded(name)
+            if isinstance(told, dict) and isinstance(value, Mapping):
+                value = told | dict(value)
+            self.fields[name] = value
+        if profile.thinking == "field" and family.thinks and family.can_stop_thinking:
+            self._leave_out("reasoning_effort")
+            self.fields["thinking"] = {"type": "disabled"}
 
     # ------------------------------------------------------------- top level
 
@@ -196,8 +216,9 @@ class _Body:
             last = _fields.decode(jsontext.encode(messages[-1]))
             if bytes(last.get("tool_calls", _ABSENT)) in (b"null", b"[]"):
                 messages[-1] = {**last, "prefix": True}
-                self.emulated["messages"] = None
                 touched = True
+                if not self._chat.begun:
+                    self.emulated["messages"] = None
         if touched:
             self.fields["messages"] = messages
 

@@ -9,9 +9,11 @@ from typing import Any
 
 import msgspec
 
+from ...errors import UpstreamGarbled
 from ...events import ChatRequest
 from ...jsontext import encode, escape_line_ends
 from .. import surrogates
+from ..pieces import MAX_CHOICES, MAX_TOLD
 from .calls import Call, Calls
 from .chunks import Chunk, Delta, ToolCall, number, string
 from .reader import STOP_REASONS
@@ -52,7 +54,7 @@ class ChoiceState:
         call = self.calls.known(entry.index)
         if call is None or self.places.get(call) != entry.index:
             return False
-        call.pieces.append(function.arguments)
+        self.calls.go_on(call, function.arguments)
         return True
 
     def finish_reason(self) -> str:
@@ -83,7 +85,7 @@ class Mender:
         """What the client gets for a chunk now. ``data`` is its JSON, ``chunk`` what was read of it.
 
         Raises one of `BAD_JSON` where a part that nobody reads cannot be read, `UpstreamGarbled`
-        where there are too many calls."""
+        where there are too many calls, or choices."""
         value: dict[str, Any]
         value, data = surrogates.decode(msgspec.json.decode, data)
         self.says_something = self._late = False
@@ -107,7 +109,7 @@ class Mender:
             if choice.get("index") != index or choice["index"].__class__ is not int:
                 choice["index"] = index
                 broken = True
-            state = self.choices.setdefault(index, ChoiceState())
+            state = self.choice(index)
             delta = choice.get("delta")
             if delta is None:
                 delta = choice["delta"] = {}
@@ -144,10 +146,17 @@ class Mender:
         text = to_text(value) if changed or broken or b"\n" in data else data
         if finishes == len(kept):
             self.last.append((text, value))
+            if sum(len(waiting) for waiting, _ in self.last) > MAX_TOLD:
+                raise UpstreamGarbled(f"the ends of the answers are larger than {MAX_TOLD} bytes")
             for choice in kept:
                 self.choices[choice["index"]].told = True
             return released
         return [*released, text]
+
+    def choice(self, index: int) -> ChoiceState:
+        if index not in self.choices and len(self.choices) >= MAX_CHOICES:
+            raise UpstreamGarbled(f"the provider gave more than {MAX_CHOICES} choices")
+        return self.choices.setdefault(index, ChoiceState())
 
     def _release(self) -> list[bytes]:
         """The chunks that waited for the end, which did not come: without their finish."""
@@ -187,7 +196,7 @@ class Mender:
         changed = False
         for index, state in sorted(self.choices.items()):
             for call, place in state.places.items() if state.finish_reason() == "tool_calls" else ():
-                if call.custom or any(call.pieces):
+                if call.custom or call.pieces.size:
                     continue
                 self.mended += 1
                 if (entry := waiting.get((index, place))) is not None:
@@ -261,7 +270,7 @@ class Mender:
         call = state.calls.of(entry)
         before = encode(value)
         first = call not in state.places
-        text = call.add(entry)
+        text = state.calls.add(call, entry)
         if first:
             if not call.name:
                 state.first.setdefault(call, value)

@@ -24,7 +24,7 @@ from .. import surrogates
 from ..surrogates import BAD_JSON
 from .calls import arguments_of
 from .chunks import number
-from .mending import CHUNK, ChoiceState, Mender, finish_reason, spread, to_text
+from .mending import CHUNK, Mender, finish_reason, spread, to_text
 from .reader import OpenAIReader
 from .usage import NULL, render_usage
 from .writer import DONE, FINISH_REASONS, OpenAIWriter
@@ -72,7 +72,7 @@ class OpenAIPassthrough(Passthrough):
         return b"".join(self._release(out))
 
     def _read_end(self) -> bytes:
-        frames = self._decoder.close()
+        frames = self._last_frames()
         out = self._read(frames) if frames else b""
         if not self.ended:
             self._follow(self._reader.end())
@@ -103,7 +103,11 @@ class OpenAIPassthrough(Passthrough):
         mender = self._mender
         if self._raw:
             for choice in choices or ():
-                seen = mender.choices.setdefault(number(choice.index) or 0, ChoiceState())
+                try:
+                    seen = mender.choice(number(choice.index) or 0)
+                except UpstreamGarbled as error:
+                    self._fault(error)
+                    return ()
                 seen.reason = seen.reason or choice.finish_reason or ""
             return (one_line(data),)
         data = self._reader.data

@@ -29,6 +29,7 @@ from ...events import (
 )
 from ...sse import Frame
 from .. import surrogates
+from ..pieces import MAX_INPUT
 from ..surrogates import BAD_JSON
 from .calls import Call, Calls
 from .chunks import (
@@ -62,6 +63,9 @@ STOP_REASONS = {
     "refusal": "refusal",
     "model_context_window_exceeded": "model_context_window_exceeded",  # GLM
 }
+_PLACE = 100
+"""Bytes that a piece takes besides its text, about."""
+
 FAULTS = {"error", "network_error", "insufficient_system_resource", "abort"}
 
 
@@ -85,6 +89,7 @@ class OpenAIReader:
         self._call: Call | None = None  # the open call, where the block is one
         self._calls = Calls()
         self._held: list[tuple[str, str]] = []  # what came between the pieces of the open call
+        self._held_size = 0
         self._finish = ""
         self._stop_sequence: str | None = None
         self._refused = False
@@ -117,7 +122,10 @@ class OpenAIReader:
             self._tally.add(chunk.usage)  # OpenRouter tells it beside the error
             return self._said_error(data)
         self.chunk = chunk
-        return self._read(chunk)
+        try:
+            return self._read(chunk)
+        except UpstreamGarbled as error:
+            return self.fail(error)
 
     def end(self) -> list[Event]:
         if self._ended:
@@ -150,8 +158,6 @@ class OpenAIReader:
             self._tally.add(choice.usage)
             if choice.delta is not None:
                 self._delta(choice.delta, events)
-                if self._ended:
-                    return events
             if choice.finish_reason and not self._finish:
                 if choice.finish_reason in FAULTS:
                     fault = UpstreamFailed(f"the provider ended its answer with {choice.finish_reason!r}")
@@ -184,8 +190,6 @@ class OpenAIReader:
             self._say("text", delta.refusal, events)
         for entry in delta.tool_calls or ():
             self._tool(entry, events)
-            if self._ended:
-                return
         if delta.function_call is not None:  # before tool_calls; very old proxies
             self._tool(ToolCall(index=0, function=delta.function_call), events)
 
@@ -194,6 +198,9 @@ class OpenAIReader:
         pieces of a call's arguments it waits for the last of them."""
         if self._call is not None and (self._held or not self._call.is_whole()):
             self._held.append((block, text))
+            self._held_size += len(text) + _PLACE
+            if self._held_size > MAX_INPUT:
+                raise UpstreamGarbled("a tool call never ends, and the answer goes on")
         elif block == "signature":
             if self._block == "thinking":
                 events.append(SignatureDelta(text))
@@ -230,14 +237,10 @@ class OpenAIReader:
     # ------------------------------------------------------------ tool calls
 
     def _tool(self, entry: ToolCall, events: list[Event]) -> None:
-        try:
-            call = self._calls.of(entry)
-        except UpstreamGarbled as error:
-            events += self.fail(error)
-            return
+        call = self._calls.of(entry)
         if call.closed:
             return  # some servers repeat the whole call at the end
-        text = call.add(entry)
+        text = self._calls.add(call, entry)
         if entry.extra_content is not NULL and not call.signature:
             call.signature = signature(entry.extra_content)
         if call.opened:
@@ -260,7 +263,7 @@ class OpenAIReader:
             events.append(SignatureDelta(call.signature))
         self._open("tool_use", events, call)
         call.opened = True
-        if call.pieces and not call.custom:
+        if call.pieces.count and not call.custom:
             events.append(InputDelta(call.text()))
 
     # ---------------------------------------------------------------- blocks

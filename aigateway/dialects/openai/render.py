@@ -56,6 +56,7 @@ def render_request(
         tuple(rendering.dropped),
         tuple(rendering.emulated),
         renamed=rendering.names.renamed,
+        echoes=chat.begun and profile.echoes,
     )
 
 
@@ -86,6 +87,18 @@ class _Rendering:
             self.body["stream"] = True
             if self.profile.stream_options:
                 self.body["stream_options"] = {"include_usage": True}
+        if self.chat.begun:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Have the server go on with the last message, or say that it will begin anew."""
+        if not self.profile.prefill:
+            self._emulate("messages")
+            return
+        messages = self.body["messages"]
+        if self.profile.prefill_flag and isinstance(messages, list):
+            messages[-1][self.profile.prefill_flag] = True
+        self.body.update(self.profile.prefill_fields)
 
     def _drop(self, field: str, suffix: str = "") -> None:
         """``field`` of the hub has no place, or the part of it that ``suffix`` names."""
@@ -131,7 +144,7 @@ class _Rendering:
             raise fields.wrong(
                 fields.spelling(chat.dialect, "messages"), "this provider needs at least one user message"
             )
-        if conversation.prefilled or conversation.moved:
+        if conversation.moved or (conversation.prefilled and not chat.begun):
             self._emulate("messages")  # the answer repeats what it was begun with, for one
         self.body["messages"] = messages
 

@@ -56,6 +56,8 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     """Takes a JSON schema as the response format; else the schema is told in words."""
     penalties: bool = True
     seed: bool = True
+    prefill: bool = False
+    """Goes on, word for word, with an answer that a last message of the assistant's begins."""
 
     keeps_openai_bodies: bool = True
     """An OpenAI client's body goes on as it came, but for what the server refuses."""
@@ -84,6 +86,14 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     user_length: tuple[int, int] = (1, 128)
     """The shortest and the longest name of a user; another is sent as its hash."""
     needs_user_message: bool = False
+    prefill_base: str = ""
+    """What the base URL must end in for that."""
+    prefill_flag: str = ""
+    """The field of that message which says so, where one must."""
+    prefill_fields: Mapping[str, object] = {}
+    """The fields of the request which say so, and those that turn thinking off."""
+    echoes: bool = False
+    """Its answer repeats the beginning that it was given."""
     extensions: tuple[str, ...] = ()
     """Fields of the server's own, passed on from clients that speak OpenAI's dialect."""
 
@@ -110,6 +120,9 @@ _thinks_back = replace(
     strict=False,
     user_field=None,
 )
+
+# Templates that know no such word do not mind it.
+_THINK_NOT: Mapping[str, object] = {"chat_template_kwargs": {"enable_thinking": False}}
 
 SERVERS: Mapping[str, Profile] = {
     "openai": OPENAI,
@@ -152,9 +165,15 @@ SERVERS: Mapping[str, Profile] = {
         ),
     ),
     # docs.vllm.ai, "OpenAI-Compatible Server": unknown fields are ignored.
-    "vllm": _templates,
+    # There too, ``continue_final_message``, which SGLang has from it.
+    "vllm": replace(
+        _templates,
+        prefill=True,
+        prefill_fields={"continue_final_message": True, "add_generation_prompt": False, **_THINK_NOT},
+    ),
     # docs.ollama.com/api/openai-compatibility, "Supported request fields": tool_choice, user and
     # parallel_tool_calls are not among them, nor is max_completion_tokens; what is not, is ignored.
+    # Whether it goes on with an answer depends on the model's template (ollama#5890, #6778).
     "ollama": replace(
         _templates,
         audio=False,
@@ -165,12 +184,22 @@ SERVERS: Mapping[str, Profile] = {
         user_field=None,
     ),
     # github.com/ggml-org/llama.cpp, tools/server/README.md: tool_choice is one of three words.
-    "llamacpp": replace(_templates, strict=False, tool_choice_named=False, user_field=None),
+    # It goes on with an answer (llama.cpp#13174), unless the template thinks: then it answers 400,
+    # "Assistant response prefill is incompatible with enable_thinking".
+    "llamacpp": replace(
+        _templates,
+        strict=False,
+        tool_choice_named=False,
+        user_field=None,
+        prefill=True,
+        prefill_fields=_THINK_NOT,
+    ),
     # console.groq.com/docs/openai, "Currently unsupported": answered with 400. So is what it does not
-    # know ("property 'reasoning_content' is unsupported").
+    # know ("property 'reasoning_content' is unsupported"). console.groq.com/docs/prefilling.
     "groq": replace(
         _templates,
         audio=False,
+        prefill=True,
         service_tiers=("auto", "flex"),
         refused=(
             "logit_bias",
@@ -187,9 +216,13 @@ SERVERS: Mapping[str, Profile] = {
     ),
     # api-docs.deepseek.com, "Create Chat Completion" and "Thinking Mode": what the model thought before
     # a call must come back, the role is one of four, the format text or json_object ("This
-    # response_format type is unavailable now"); a forced tool_choice is refused while it thinks.
+    # response_format type is unavailable now"); a forced tool_choice is refused while it thinks. "Chat
+    # Prefix Completion (Beta)": "prefix is only available when using beta api".
     "deepseek": replace(
         _thinks_back,
+        prefill=True,
+        prefill_base="/beta",
+        prefill_flag="prefix",
         max_completion_tokens=False,
         images=False,
         json_schema=False,
@@ -197,14 +230,17 @@ SERVERS: Mapping[str, Profile] = {
         seed=False,
     ),
     # platform.kimi.ai/docs/api/chat: "reasoning_content is missing in assistant tool call message",
-    # "tool_choice 'required' is incompatible with thinking enabled".
-    "moonshot": replace(_thinks_back, seed=False),
+    # "tool_choice 'required' is incompatible with thinking enabled". There too, "Partial Mode".
+    "moonshot": replace(_thinks_back, seed=False, prefill=True, prefill_flag="partial"),
     # docs.mistral.ai/api: "Extra inputs are not permitted" (422) for what it does not name; "Tool call
     # id was ... but must be a-z, A-Z, 0-9, with a length of 9"; "Unexpected role 'user' after role
     # 'tool'", "Unexpected role 'system' after role 'assistant'"; "Expected last role User or Tool (or
-    # Assistant with prefix True)". Usage always comes.
+    # Assistant with prefix True)". Usage always comes. docs.mistral.ai, "Prefix": the answer has it, too.
     "mistral": replace(
         _templates,
+        prefill=True,
+        prefill_flag="prefix",
+        echoes=True,
         stream_options=False,
         max_completion_tokens=False,
         audio=False,
@@ -231,7 +267,8 @@ SERVERS: Mapping[str, Profile] = {
             "messages.refusal",
         ),
     ),
-    # openrouter.ai/docs/api-reference: takes all that some model takes, and leaves out the rest.
+    # openrouter.ai/docs/api-reference: takes all that some model takes, and leaves out the rest. Whether
+    # an answer is gone on with depends on who serves the model in the end.
     "openrouter": replace(COMPATIBLE, thinking="reasoning"),
     # docs.x.ai: what single models refuse is in `families`.
     "xai": replace(_templates, audio=False),

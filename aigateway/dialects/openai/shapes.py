@@ -10,7 +10,7 @@ from __future__ import annotations
 import msgspec
 
 
-class Record(msgspec.Struct, forbid_unknown_fields=True):
+class Record(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """One whose other names are looked for."""
 
 
@@ -54,7 +54,7 @@ class InputAudio(Part, tag="input_audio"):
     input_audio: AudioData
 
 
-class Tag(msgspec.Struct):
+class Tag(msgspec.Struct, gc=False):
     type: str
 
 
@@ -64,17 +64,17 @@ tag_decoder = msgspec.json.Decoder(Tag)
 part_decoder: msgspec.json.Decoder[AnyPart] = msgspec.json.Decoder(AnyPart)
 
 
-class Called(msgspec.Struct):
+class Called(msgspec.Struct, gc=False):
     name: str
     arguments: str | None = None
 
 
-class CalledCustom(msgspec.Struct):
+class CalledCustom(msgspec.Struct, gc=False):
     name: str
     input: str
 
 
-class ToolCall(msgspec.Struct):
+class ToolCall(msgspec.Struct, gc=False):
     id: str
     function: Called | None = None
     custom: CalledCustom | None = None
@@ -94,48 +94,48 @@ class Message(Record):
     cache_control: object = None
 
 
-class Function(msgspec.Struct):
+class Function(msgspec.Struct, gc=False):
     name: str
     description: str | None = None
     parameters: dict[str, object] | None = None
     strict: bool | None = None
 
 
-class CustomTool(msgspec.Struct):
+class CustomTool(msgspec.Struct, gc=False):
     name: str
     description: str | None = None
     format: dict[str, object] | None = None
 
 
-class Tool(msgspec.Struct):
+class Tool(msgspec.Struct, gc=False):
     type: str | None = None
     function: Function | None = None
     custom: CustomTool | None = None
     cache_control: object = None
 
 
-class Named(msgspec.Struct):
+class Named(msgspec.Struct, gc=False):
     name: str
 
 
-class ToolReference(msgspec.Struct):
+class ToolReference(msgspec.Struct, gc=False):
     function: Named | None = None
     custom: Named | None = None
 
 
-class AllowedTools(msgspec.Struct):
+class AllowedTools(msgspec.Struct, gc=False):
     mode: str
     tools: list[ToolReference]
 
 
-class ToolChoice(msgspec.Struct):
+class ToolChoice(msgspec.Struct, gc=False):
     type: str
     function: Named | None = None
     custom: Named | None = None
     allowed_tools: AllowedTools | None = None
 
 
-class StreamOptions(msgspec.Struct):
+class StreamOptions(msgspec.Struct, gc=False):
     include_usage: bool | None = None
 
 
@@ -146,7 +146,7 @@ class JSONSchema(Record):
     strict: bool | None = None
 
 
-class ResponseFormat(msgspec.Struct):
+class ResponseFormat(msgspec.Struct, gc=False):
     type: str
     json_schema: JSONSchema | None = None
 
@@ -160,7 +160,7 @@ class Thinking(Record):
     clear_thinking: bool | None = None
 
 
-class Body(msgspec.Struct):
+class Body(msgspec.Struct, gc=False):
     model: str | None = None
     messages: list[Message] | None = None
     stream: bool | None = None

@@ -31,6 +31,7 @@ from ...events import (
 )
 from ...jsontext import encode, escape_line_ends, json_string
 from .. import free_text
+from ..pieces import Pieces
 from ..writer import EventWriter
 from .errors import error_object
 from .usage import render_usage
@@ -59,7 +60,7 @@ class OpenAIWriter(EventWriter):
         self._calls = -1
         self._in_call = self._signable = False
         self._custom = frozenset(tool.name for tool in chat.tools if tool.free_text)
-        self._free_text: list[str] | None = None  # the input of the open call of such a tool, so far
+        self._free_text: Pieces | None = None  # the input of the open call of such a tool, so far
         self._has_input = False
         self._signature = ""
         self._head = b""
@@ -108,7 +109,7 @@ class OpenAIWriter(EventWriter):
             self._signature = ""
         choice = self._head + b'{"index":0,"delta":{"tool_calls":[{"index":%d,' % self._calls
         if event.name in self._custom:
-            self._free_text = []
+            self._free_text = Pieces()
             self._json = choice + b'"custom":{"input":'
             called = b'"type":"custom","custom":{"name":%b,"input":""}' % json_string(event.name)
         else:
@@ -130,7 +131,7 @@ class OpenAIWriter(EventWriter):
         if not event.json:
             return b""
         if self._free_text is not None:
-            self._free_text.append(event.json)
+            self._free_text.add(event.json)
             return b""
         self._has_input = True
         return self._input(event.json)
@@ -151,7 +152,7 @@ class OpenAIWriter(EventWriter):
         self._in_call = False
         if self._free_text is not None:
             pieces, self._free_text = self._free_text, None
-            text = free_text.text_of("".join(pieces))
+            text = free_text.text_of(pieces.text())
             return self._input(text) if text else b""
         # Clients parse the arguments: "" breaks them.
         return b"" if self._has_input else self._write_input(InputDelta("{}"))

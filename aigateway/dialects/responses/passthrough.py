@@ -20,11 +20,13 @@ from ...sse import Frame
 from ...translate import Answering, Passthrough
 from ..base import Rendered
 from ..openai.usage import NULL
+from ..pieces import MAX_TOLD
 from .output import render_usage
 from .reader import ResponsesReader
 from .sealed import MARK
 from .writer import ResponsesWriter
 
+_PLACE = 100  # bytes that an item takes besides its text, about
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 
 
@@ -87,6 +89,7 @@ class ResponsesPassthrough(Passthrough):
         super().__init__(answering, reader, writer, parse_reply)
         self._next = 0  # the number of the event to come
         self._told: list[bytes] = []  # the items that have gone by whole
+        self._told_size = 0
 
     def _read(self, frames: list[Frame]) -> bytes:
         out: list[bytes] = []
@@ -100,10 +103,12 @@ class ResponsesPassthrough(Passthrough):
             out.append(self._pass(frame))
             if self.ended:
                 break
+        if self.begun:  # a failure may come from outside: the total limit, a drain
+            self._writer.take_over(self._reader.id, self._next, self._told)
         return b"".join(self._release(out))
 
     def _read_end(self) -> bytes:
-        frames = self._decoder.close()
+        frames = self._last_frames()
         out = self._read(frames) if frames else b""
         if not self.ended:
             self._follow(self._reader.end())
@@ -135,7 +140,12 @@ class ResponsesPassthrough(Passthrough):
         number = event.sequence_number
         self._next = number + 1 if isinstance(number, int) else self._next + 1
         if event.type == "response.output_item.done":
-            self._told.append(one_line(bytes(event.item)))
+            told = one_line(bytes(event.item))
+            self._told.append(told)
+            self._told_size += len(told) + _PLACE
+            if self._told_size > MAX_TOLD:
+                self._fail(UpstreamGarbled(f"the answer's items are larger than {MAX_TOLD} bytes"))
+                return b""
         name = event.type.encode()
         if not self._raw:
             data = self._mend(frame, name)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TypeAlias
+from uuid import uuid4
 
 import msgspec
 
@@ -33,6 +34,7 @@ from ...events import (
 from ...jsontext import encode
 from ...sse import Frame
 from .. import surrogates
+from ..pieces import MAX_CALLS, MAX_TOLD, CallIds
 from ..surrogates import BAD_JSON
 from .frames import (
     Item,
@@ -83,7 +85,9 @@ class ResponsesReader:
         self._has_input = False
         self._told: set[object] = set()  # the items that have had a block
         self._waiting: list[Item] = []  # those that are whole and must wait for the open one
-        self._called = self._refused = False
+        self._ids = CallIds(lambda: f"call_{uuid4().hex}")
+        self._waiting_size = 0
+        self._refused = False
         self._usage: Usage | None = None
         self.working = False
         self.late_error: UpstreamError | None = None
@@ -115,7 +119,7 @@ class ResponsesReader:
             return self._fail(UpstreamGarbled(f"the provider sent an event that is none: {error}"))
         if event.type == "error" or frame.event == b"error":
             return self._fail(self._classify(data))
-        if isinstance(event.output_index, list | dict):
+        if isinstance(event.output_index, list | dict | str):
             return self._fail(UpstreamGarbled("the provider sent an event of an item without a number"))
         self.event = event
         if (block := _DELTAS.get(event.type)) is not None:
@@ -169,7 +173,7 @@ class ResponsesReader:
         try:
             if event.type == "response.output_item.added":
                 if item.type.endswith("_call") and self._may_open(index):
-                    self._open(_call(item), index, events)
+                    self._open(self._call(item), index, events)
                     self._block = "custom" if item.type == "custom_tool_call" else "tool_use"
             elif index == self._index and self._block:
                 self._close(item, events)
@@ -177,6 +181,9 @@ class ResponsesReader:
                 self._told.add(index)
                 if self._block:
                     self._waiting.append(item)
+                    self._waiting_size += len(event.item)
+                    if self._waiting_size > MAX_TOLD or len(self._told) > MAX_CALLS:
+                        raise UpstreamGarbled("an item never ends, and the answer goes on")
                 else:
                     self._tell(item, events)
         except UpstreamGarbled as error:
@@ -210,7 +217,6 @@ class ResponsesReader:
             events.append(Started(self._id, self._model))
         self._block, self._index, self._has_input = block.type, index, False
         self._told.add(index)
-        self._called = self._called or block.type == "tool_use"
         events.append(block)
 
     def _close(self, item: Item, events: list[Event]) -> None:
@@ -244,9 +250,15 @@ class ResponsesReader:
             for part in item.content or ():
                 self._part(part, events)
         else:
-            self._open(_call(item), None, events)
+            self._open(self._call(item), None, events)
             events.append(InputDelta(_input(item)))
             self._shut(events)
+
+    def _call(self, item: Item) -> BlockStarted:
+        """The call that ``item`` is, by an id that no other has."""
+        if not item.call_id or not item.name:
+            raise UpstreamGarbled("a tool call came without an id or a name")
+        return BlockStarted("tool_use", self._ids.one(item.call_id), flat_name(item.namespace, item.name))
 
     def _part(self, part: Part, events: list[Event]) -> None:
         if text := part.text or part.refusal:
@@ -289,11 +301,11 @@ class ResponsesReader:
             events.append(Started(self._id, self._model))
         if self._usage is not None:
             events.append(UsageReported(self._usage))
-        reason = "tool_use" if self._called else "refusal" if self._refused else "end_turn"
+        reason = "tool_use" if self._ids else "refusal" if self._refused else "end_turn"
         if status == "incomplete":
             why = response.incomplete_details
             reason = _INCOMPLETE.get(_text(why.reason) if why is not None else "", "max_tokens")
-        elif status != "completed":
+        elif status != "completed" and not self._ids:
             reason = "pause_turn"  # queued, or in progress: the client asks for the rest elsewhere
         self._ended = True
         events.append(Finished(reason))
@@ -337,12 +349,6 @@ def parse_reply(body: bytes, classify: Classify) -> ChatReply:
 def _read(raw: msgspec.Raw) -> Item | None:
     """The item in ``raw``; None for one of a type that has no block. Raises one of `BAD_JSON`."""
     return decode_item(raw) if decode_type(raw).type in _KNOWN else None
-
-
-def _call(item: Item) -> BlockStarted:
-    if not item.call_id or not item.name:
-        raise UpstreamGarbled("a tool call came without an id or a name")
-    return BlockStarted("tool_use", item.call_id, flat_name(item.namespace, item.name))
 
 
 def _input(item: Item) -> str:

@@ -11,13 +11,13 @@ from __future__ import annotations
 import msgspec
 
 
-class Record(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+class Record(msgspec.Struct, forbid_unknown_fields=True, gc=False, kw_only=True):
     """One whose other names are looked for. It is told apart by its ``type`` before it is read."""
 
     type: str | None = None
 
 
-class Tag(msgspec.Struct):
+class Tag(msgspec.Struct, gc=False):
     type: str
 
 
@@ -33,7 +33,7 @@ class Kept(Record, kw_only=True):
     caller: Tag | None = None
 
 
-class Item(msgspec.Struct):
+class Item(msgspec.Struct, gc=False):
     """What tells items apart: the short form of a message has no ``type``, and no more has the
     short form of a reference."""
 
@@ -105,7 +105,7 @@ class File(Record, kw_only=True):
     filename: str | None = None
 
 
-class AudioData(msgspec.Struct):
+class AudioData(msgspec.Struct, gc=False):
     data: str
     format: str
 
@@ -136,13 +136,13 @@ class Namespace(Record, kw_only=True):
     description: str | None = None
 
 
-class ToolReference(msgspec.Struct):
+class ToolReference(msgspec.Struct, gc=False):
     type: str
     name: str | None = None
     namespace: str | None = None
 
 
-class ToolChoice(msgspec.Struct):
+class ToolChoice(msgspec.Struct, gc=False):
     type: str
     name: str | None = None
     namespace: str | None = None
@@ -153,13 +153,13 @@ class ToolChoice(msgspec.Struct):
 # ---------------------------------------------------------------------- the body
 
 
-class Reasoned(msgspec.Struct, forbid_unknown_fields=True):
+class Reasoned(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     effort: str | None = None
     summary: str | None = None
     generate_summary: str | None = None  # the older name
 
 
-class Format(msgspec.Struct):
+class Format(msgspec.Struct, gc=False):
     type: str
     name: str | None = None
     description: str | None = None
@@ -167,12 +167,12 @@ class Format(msgspec.Struct):
     strict: bool | None = None
 
 
-class TextConfig(msgspec.Struct, forbid_unknown_fields=True):
+class TextConfig(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     format: Format | None = None
     verbosity: str | None = None
 
 
-class Body(msgspec.Struct):
+class Body(msgspec.Struct, gc=False):
     model: str | None = None
     input: str | list[msgspec.Raw] | None = None
     instructions: str | None = None

@@ -10,10 +10,8 @@ no client must run a call that lacks its end.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from ... import estimate
-from ...errors import GatewayError
+from ...errors import GatewayError, UpstreamGarbled
 from ...events import (
     BlockEnded,
     BlockStarted,
@@ -32,6 +30,7 @@ from ...events import (
 )
 from ...jsontext import json_string
 from ..free_text import text_of
+from ..pieces import MAX_TOLD, Pieces
 from ..writer import EventWriter
 from .errors import event_error, response_error
 from .output import (
@@ -60,12 +59,14 @@ class ResponsesWriter(EventWriter):
         self._created = created
         self._tools = {tool.name: tool for tool in chat.tools}
         self._response: ResponseObject | None = None
+        self._taken = ""  # the id of the stream that was taken over
         self._sequence = 0
         self._output: list[bytes] = []  # the items that are told whole
+        self._told = 0  # bytes of them
         self._item: Item | None = None  # the one that is not yet
         self._block = ""  # the open block's type
-        self._pieces: list[bytes] = []  # of the text under way, as JSON strings without quotes
-        self._arguments: list[str] = []  # of a custom tool's call
+        self._pieces = bytearray()  # of the text under way, as JSON strings without quotes
+        self._arguments = Pieces()  # of a custom tool's call
         self._at = b""  # how events name the item, and the part in it
         self._before = self._after = self._tail = b""  # around the number and the text of a delta
 
@@ -87,12 +88,14 @@ class ResponsesWriter(EventWriter):
         """The gateway's own, for where the provider gives none."""
         return f"resp_{self._id}"
 
-    def take_over(self, id: str, sequence: int, told: Sequence[bytes]) -> None:
+    def take_over(self, id: str, sequence: int, told: list[bytes]) -> None:
         """The stream of another writer, to tell its failure: the response's id, the next number and
         the items that have been told whole."""
-        self._response = ResponseObject(self._chat, id or self._id, self._created)
+        if self._response is None or id != self._taken:  # it may have told its id late
+            self._taken = id
+            self._response = ResponseObject(self._chat, id or self._id, self._created)
         self._sequence = sequence
-        self._output = list(told)
+        self._output = told
 
     # ---------------------------------------------------------------- events
 
@@ -116,7 +119,7 @@ class ResponsesWriter(EventWriter):
                 tool = self._tools.get(event.name)
                 call = Call(self._item_id(), event.id, event.name, tool)
                 opened = ended + self._open(call)
-                self._arguments = []
+                self._arguments = Pieces()
                 self._open_pieces(b"custom_tool_call_input" if call.custom else b"function_call_arguments")
                 return opened
             case "redacted_thinking":
@@ -159,7 +162,7 @@ class ResponsesWriter(EventWriter):
         assert isinstance(self._item, Call)
         if self._item.custom:
             # Its end is where the text ends, and only the whole is sure to be the object it must be.
-            self._arguments.append(event.json)
+            self._arguments.add(event.json)
             return b""
         return self._piece(event.json)
 
@@ -168,14 +171,14 @@ class ResponsesWriter(EventWriter):
         if isinstance(item, Call):
             return self._end_input(item)
         if isinstance(item, Message):
-            text = b"".join(self._pieces)
+            text = bytes(self._pieces)
             part = output_text(text)
             item.parts.append(part)
             return self._event(
                 b"response.output_text.done", b'%b,"text":"%b","logprobs":[]' % (self._at, text)
             ) + self._event(b"response.content_part.done", self._at + b',"part":' + part)
         if block == "thinking" and isinstance(item, Thought) and self._pieces:
-            text = b"".join(self._pieces)
+            text = bytes(self._pieces)
             part = summary_text(text)
             item.parts.append(part)
             return self._event(
@@ -202,14 +205,14 @@ class ResponsesWriter(EventWriter):
 
     def _open(self, item: Item) -> bytes:
         self._item = item
-        self._pieces = []
+        self._pieces = bytearray()
         index = len(self._output)
         self._at = b'"item_id":"%b","output_index":%d' % (item.id, index)
         added = b'"output_index":%d,"item":%b' % (index, item.render(_IN_PROGRESS))
         return self._event(b"response.output_item.added", added)
 
     def _open_text(self, message: Message) -> bytes:
-        self._pieces = []
+        self._pieces = bytearray()
         self._at = b'"item_id":"%b","output_index":%d,"content_index":%d' % (
             message.id,
             len(self._output),
@@ -221,10 +224,10 @@ class ResponsesWriter(EventWriter):
     def _end_input(self, call: Call) -> bytes:
         out = b""
         if call.custom:
-            out = self._piece(text_of("".join(self._arguments)))
+            out = self._piece(text_of(self._arguments.text()))
         elif not self._pieces:
             out = self._piece("{}")  # clients parse the arguments: "" breaks them
-        call.text = b"".join(self._pieces)
+        call.text = bytes(self._pieces)
         done = b"custom_tool_call_input" if call.custom else b"function_call_arguments"
         key = b"input" if call.custom else b"arguments"
         return out + self._event(b"response.%b.done" % done, b'%b,"%b":"%b"' % (self._at, key, call.text))
@@ -235,6 +238,9 @@ class ResponsesWriter(EventWriter):
             return b""
         told = item.render(status)
         self._output.append(told)
+        self._told += len(told)
+        if self._told > MAX_TOLD:
+            raise UpstreamGarbled(f"the answer is larger than {MAX_TOLD} bytes")
         done = b'"output_index":%d,"item":%b' % (len(self._output) - 1, told)
         return self._event(b"response.output_item.done", done)
 
@@ -252,7 +258,7 @@ class ResponsesWriter(EventWriter):
             return b""
         inner = json_string(text)[1:-1]
         self.size += len(inner)
-        self._pieces.append(inner)
+        self._pieces += inner
         sequence, self._sequence = self._sequence, self._sequence + 1
         return self._before + b"%d" % sequence + self._after + inner + self._tail
 
