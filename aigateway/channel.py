@@ -1,111 +1,43 @@
-"""The HTTP server's plumbing: twisted.web's channel and request, with bounds and deadlines.
+"""One client connection: twisted.web's channel, with bounds and deadlines.
 
-Twisted by itself reads bodies of any size into temporary files, waits forever for slow
-clients and answers malformed requests with an empty page. Here every head and body has a
-limit and a deadline, and a refusal is an answer in the caller's dialect, sent before the
-body is read. Who may ask what is `aigateway.web`'s business, which gives ``screen``.
+Twisted by itself waits forever for slow clients and answers malformed requests with an empty
+page. Here every head and body has a limit and a deadline, and a refusal is an answer in the
+caller's dialect, sent before the body is read. Who may ask what is decided elsewhere: `aigateway.site`
+knows whom to ask.
 """
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable
+import re
+import socket
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime, ITCPTransport
+from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol, ITCPTransport
 from twisted.internet.protocol import connectionDone
-from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web import http, resource, server
+from twisted.web import http
+from zope.interface import implementer
 
-from .config import ClientKey, Limits
-from .dialects.base import ErrorAnswer
-from .errors import GatewayError, HeadTooLarge, MalformedRequest, SlowRequest, TooLarge
+from .client_request import GatewayRequest
+from .errors import GatewayError, MalformedRequest, SlowRequest
+from .refusal import head_too_large, response_bytes, too_large
+
+if TYPE_CHECKING:
+    from .site import GatewaySite
 
 LINGER = 2.0
 """Seconds in which a refused client may finish sending what nobody reads: closing at once
 would reset the connection, and the answer could be lost with it."""
 
-PHRASES = {
-    421: b"Misdirected Request",
-    431: b"Request Header Fields Too Large",
-    529: b"Overloaded",
-}
-"""Statuses that twisted.web has no words for."""
-
-_HEAD_END = b"\r\n\r\n"
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+"""What is in no line of a head (RFC 9110, 5.5). Twisted refuses NUL, CR and LF alone."""
+_FIELD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\x00-\x08\x0a-\x1f\x7f]*")
+_ABSOLUTE = re.compile(rb"https?://([^/?]*)(.*)", re.IGNORECASE)
+_DIGITS = 18  # of a length that is a number yet; `int` raises at some 4,300
 
 
-class GatewayRequest(server.Request):
-    """A request whose body stays in memory, within a limit."""
-
-    channel: GatewayChannel
-    content: io.BytesIO
-    client_key: ClientKey | None = None
-    """The key that the client came with, where keys are configured."""
-
-    def gotLength(self, length: int | None) -> None:
-        """The head is complete: refuse now what needs no body to be refused."""
-        self.content = io.BytesIO()
-        self._received = 0
-        site = self.channel.site
-        try:
-            if length is not None and self.requestHeaders.hasHeader(b"transfer-encoding"):
-                raise MalformedRequest("a Transfer-Encoding is to be `chunked`, without a Content-Length")
-            if length is not None and length > site.limits.max_body:
-                raise _too_large(site.limits)
-            site.screen(self, self.channel.command, self.channel.target)
-        except GatewayError as error:
-            self.channel.refuse(error, self)
-
-    def handleContentChunk(self, data: bytes) -> None:
-        channel = self.channel
-        if channel is None or channel.refused:
-            return
-        self._received += len(data)
-        channel.body_received += len(data)
-        if self._received > channel.site.limits.max_body:
-            channel.refuse(_too_large(channel.site.limits), self)
-            return
-        self.content.write(data)
-
-    def body(self) -> bytes:
-        return self.content.getvalue()
-
-    def write_chunk(self, data: bytes) -> None:
-        """``write``, once the head is out, in one piece: size, data and line end together."""
-        if self.chunked:
-            channel = self.channel
-            if channel is not None:
-                channel.write(b"%x\r\n%b\r\n" % (len(data), data))
-        else:
-            self.write(data)
-
-    def cut(self) -> None:
-        """End a streamed answer so that HTTP itself says it is not whole: the connection is
-        closed after what was written, without the last chunk."""
-        if self.finished or self.channel is None:  # twisted.web deletes it with the end
-            return
-        self.chunked = 0
-        self.channel.persistent = 0
-        self.finish()
-
-    def processingFailed(self, reason: Failure) -> resource.Resource | object:
-        """Klein's last resort. Never a page of HTML, and never into a stream."""
-        self.channel.site.log_failure(reason)
-        if self.finished or self.channel is None:
-            return server.NOT_DONE_YET
-        if self.startedWriting:
-            self.cut()
-            return server.NOT_DONE_YET
-        answer = self.channel.site.render_error(GatewayError("the gateway failed; its log says why"), self)
-        send_error(self, answer)
-        self.finish()
-        return server.NOT_DONE_YET
-
-
+@implementer(IHalfCloseableProtocol)
 class GatewayChannel(http.HTTPChannel):
     """One client connection.
 
@@ -147,16 +79,33 @@ class GatewayChannel(http.HTTPChannel):
         self.site.channels.add(self)
         tcp = getattr(self.transport, "transport", None) or self.transport
         self._optimisticEagerReadSize = limits.max_pipelined  # beyond it the client is cut off
-        tcp.bufferSize = limits.relay_buffer // 2  # what is read at once, and what may wait unsent
+        _keep_little_in_the_kernel(tcp, limits.relay_buffer)
+        tcp.bufferSize = max(limits.relay_buffer // 2, 1)  # what is read at once, and what may wait unsent
         self._phase = "idle"
         self._arm(limits.head_timeout)
 
     def dataReceived(self, data: bytes) -> None:
         if self.refused:
             return
+        if self.paused:  # what has come behind an answer that is yet to be read waits, and has no deadline
+            super().dataReceived(data)
+            return
+        if self._phase == "idle" and not (self._handlingRequest or self._buffer or self.site.closing):
+            answer = self.site.brief(data)
+            if answer is not None:
+                self._disarm()
+                self.resetTimeout()
+                self.write(answer)
+                return
         if self._phase == "idle" and data and not self._handlingRequest:
             self._phase = "head"
+            if self.site.closing:  # what is left of the time for a last request is not the head's
+                self._disarm()
         super().dataReceived(data)
+        waiting = self.refused or self._busyReceiving or self.paused
+        # Else what is left of a head is a line without its end: a CR or LF in it ends none.
+        if self._phase == "head" and not waiting and (b"\n" in self._buffer or b"\r" in self._buffer[:-1]):
+            self.refuse(MalformedRequest("a line of the head does not end in CR LF"))
         # Most requests come whole in one read, and need no timer.
         if self._deadline is None and not self.refused:
             if self._phase == "head":
@@ -171,20 +120,30 @@ class GatewayChannel(http.HTTPChannel):
             # A folded header (obs-fold) is read in two ways by two servers: RFC 9112, 5.2.
             self.refuse(MalformedRequest("a header line begins with white space (a folded header)"))
             return
+        if _CONTROL.search(line) is not None:
+            self.refuse(MalformedRequest("a line of the head has control characters in it"))
+            return
         if self._receivedHeaderSize + len(line) > self.totalHeadersSize:
-            self.refuse(_head_too_large(self.site.limits))
+            self.refuse(head_too_large(self.site.limits))
             return
         super().lineReceived(line)
+        if not line and self._phase == "head" and not self.requests:
+            self._phase = "idle"  # an empty line before a request is none of it (RFC 9112, 2.2)
 
     def lineLengthExceeded(self, line: bytes) -> None:
-        self.refuse(_head_too_large(self.site.limits))
+        self.refuse(head_too_large(self.site.limits))
 
     def headerReceived(self, line: bytes) -> bool:
         if self.refused:
             return False
         if self._receivedHeaderCount >= self.maxHeaders:
-            self.refuse(_head_too_large(self.site.limits))
+            self.refuse(head_too_large(self.site.limits))
             return False
+        if line[:15].lower() == b"content-length:":
+            digits = line[15:].strip(b" \t")
+            if len(digits) > _DIGITS and digits.isdigit():
+                self.refuse(too_large(self.site.limits))
+                return False
         return bool(super().headerReceived(line))
 
     def allHeadersReceived(self) -> None:
@@ -194,10 +153,45 @@ class GatewayChannel(http.HTTPChannel):
         self._body_since = self.site.clock.seconds()
         self.body_received = 0
         self._disarm()
+        try:
+            self._take_target(self.requests[-1])
+        except MalformedRequest as error:
+            self.refuse(error)
+            return
         super().allHeadersReceived()
+
+    def _take_target(self, request: http.Request) -> None:
+        """See to it that the target is a path. An absolute one (RFC 9112, 3.2.2) names the host
+        once more: it has to be the one that Host names, which is looked at for both."""
+        target = self.target
+        if not target.isascii() or b"#" in target:
+            raise MalformedRequest("the request's target is not a path of visible ASCII characters")
+        if (absolute := _ABSOLUTE.fullmatch(target)) is not None:
+            authority, rest = absolute.groups()
+            hosts = request.requestHeaders.getRawHeaders(b"host")
+            if hosts is None and self.version == b"HTTP/1.0":
+                request.requestHeaders.setRawHeaders(b"Host", [authority])
+            elif hosts is not None and hosts[0].lower() != authority.lower():
+                raise MalformedRequest("the Host header and the request's target name different hosts")
+            self._path = rest if rest.startswith(b"/") else b"/" + rest
+        elif not target.startswith(b"/") and not (target == b"*" and self.command == b"OPTIONS"):
+            raise MalformedRequest("the request's target is not a path")
+
+    def checkPersistence(self, request: http.Request, version: bytes) -> bool:
+        """Whether the connection is kept. Twisted takes ``close`` only between spaces, and in the
+        first Connection header."""
+        assert isinstance(request, GatewayRequest)
+        if version == b"HTTP/1.1" and b"close" not in request.hop_by_hop():
+            return True
+        request.responseHeaders.setRawHeaders(b"Connection", [b"close"])
+        return False
 
     def allContentReceived(self) -> None:
         if self.refused:
+            return
+        trailers: list[bytes] = getattr(self._transferDecoder, "_trailerHeaders", [])
+        if any(_FIELD.fullmatch(line) is None for line in trailers):  # well-formed ones are ignored
+            self._respondToBadRequestAndDisconnect()
             return
         if sum(map(len, self._dataBuffer)) > self.site.limits.max_pipelined:
             self.transport.abortConnection()
@@ -217,32 +211,74 @@ class GatewayChannel(http.HTTPChannel):
         super().rawDataReceived(data)
 
     def _send100Continue(self) -> None:
-        if not self.refused:
+        if not self.refused and self.length != 0:
             super()._send100Continue()
 
     def requestDone(self, request: http.Request) -> None:
+        self._phase = "idle"
+        if self._waitingForTransport and self.persistent:
+            # The client has yet to read this answer: what it has sent behind the request waits,
+            # else the answers to that would pile up, too.
+            self.paused = True
+            self._networkProducer.pauseProducing()
+        super().requestDone(request)
+        if self.site.closing:
+            self.expect_last()
+
+    def expect_last(self) -> None:
+        """Wait for a last request for a while, where none is being sent or answered.
+
+        A client that was not told so takes the connection for a kept one, and may be sending
+        already: to close it now would cost it that request (RFC 9112, 9.5)."""
+        if self._phase == "idle" and self.persistent and not self.refused:
+            self._arm(self.site.last_idle)
+
+    def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Any) -> None:
+        """The head of an answer. When the gateway stops, it tells the client that it is the last
+        one on this connection: a client that knows asks the next one elsewhere."""
         if self.site.closing:
             self.persistent = 0
-        self._phase = "idle"
-        super().requestDone(request)
+            headers.setRawHeaders(b"Connection", [b"close"])
+        super().writeHeaders(version, code, reason, headers)
+
+    def resumeProducing(self) -> None:
+        super().resumeProducing()
+        if self.paused:
+            self.paused = False
+            self.dataReceived(self.clearLineBuffer())
+
+    def readConnectionLost(self) -> None:
+        """The client will send nothing more. Leaving looks the same, so that a request which is
+        being answered is given up; an answer that has been written is sent to its end."""
+        if self._handlingRequest:
+            self.transport.abortConnection()
+        elif self.refused:
+            self.transport.loseConnection()
+        else:
+            self.loseConnection()
+
+    def writeConnectionLost(self) -> None:
+        """The answer to a refused request is out; `_close_within` sees to the rest."""
 
     def loseConnection(self) -> None:
         """Close after what was written; but a client that does not read it does not hold us."""
         self._disarm()
         super().loseConnection()
-        self._close_within(self.site.write_stall)
+        self._close_within(self.site.write_stall if self.unsent() else LINGER)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._disarm()
         if self._closing is not None and self._closing.active():
             self._closing.cancel()
         self._closing = None
-        self.site.gone(self)
         super().connectionLost(reason)
+        self.site.gone(self)  # its requests know: who waits for the last connection waits for them, too
 
     def timeoutConnection(self) -> None:
-        """A kept connection was idle too long: close it without ado."""
-        self.loseConnection()
+        """A kept connection was idle too long: close it without ado. Twisted asks for it in the
+        middle of a request, too, whose deadlines are others."""
+        if self._phase == "idle":
+            self.loseConnection()
 
     def unsent(self) -> int:
         """Bytes written that the kernel has not taken: whether they get fewer tells a slow
@@ -257,6 +293,7 @@ class GatewayChannel(http.HTTPChannel):
         if self.refused:
             return
         self.refused = True
+        self.clearLineBuffer()  # line by line, it would be copied as often as there are lines
         self._disarm()
         answer = self.site.render_error(error, request, self.target)
         behind = self.unsent()  # of an answer before this one, which is to be read first
@@ -308,124 +345,27 @@ class GatewayChannel(http.HTTPChannel):
         self.transport.abortConnection()
 
     def _close_within(self, seconds: float) -> None:
-        """Close by force once nothing has been read for ``seconds``."""
+        """Close by force after ``seconds``, unless what was written is being read meanwhile, at
+        ``body_rate`` at least: a client that reads a byte a minute would else be there for days."""
         if self._closing is None:
             self._closing = self.callLater(seconds, partial(self._overdue, seconds, self.unsent()))
 
     def _overdue(self, seconds: float, before: int) -> None:
         self._closing = None
-        if 0 < self.unsent() < before:  # a slow reader, but one
-            self._close_within(seconds)
+        unsent = self.unsent()
+        read = before - unsent
+        held_back = not before  # by TLS, until after the close
+        if unsent and (held_back or read > self.site.limits.body_rate * seconds):
+            self._close_within(self.site.write_stall)
         else:
             self.transport.abortConnection()
 
 
-class GatewaySite(server.Site):
-    """Builds channels. ``screen`` looks at a request's head (request, method, path) and raises
-    the `GatewayError` that refuses it; ``render_error`` says an error in the caller's dialect;
-    ``refused`` is told of each early refusal."""
-
-    protocol = GatewayChannel  # type: ignore[assignment]  # not Twisted's HTTP/2 switch: it costs a call per read
-    requestFactory = GatewayRequest
-    noisy = False
-    _logger = Logger(namespace="aigateway")
-
-    def __init__(
-        self,
-        root: resource.Resource,
-        clock: Any,
-        limits: Limits,
-        write_stall: float,
-        *,
-        screen: Callable[[GatewayRequest, bytes, bytes], None],
-        render_error: Callable[..., ErrorAnswer],
-        refused: Callable[[GatewayError, ErrorAnswer], None],
-    ) -> None:
-        super().__init__(
-            root,
-            requestFactory=GatewayRequest,
-            timeout=limits.keep_alive,
-            reactor=clock,
-            parsePOSTFormSubmission=False,
-        )
-        self.displayTracebacks = False
-        self.clock: IReactorTime = clock
-        self.limits = limits
-        self.write_stall = write_stall
-        self.screen = screen
-        self.render_error = render_error
-        self.refused = refused
-        self.channels: set[GatewayChannel] = set()
-        self.closing = False
-        self._emptied: Deferred[None] | None = None
-
-    def log(self, request: http.Request) -> None:
-        """No access log: the outcome has its own line."""
-
-    def log_failure(self, reason: Failure) -> None:
-        self._logger.failure("a request failed in the gateway", reason)
-
-    def gone(self, channel: GatewayChannel) -> None:
-        self.channels.discard(channel)
-        if not self.channels:
-            emptied, self._emptied = self._emptied, None
-            if emptied is not None:
-                emptied.callback(None)
-
-    def close_idle(self) -> None:
-        """No further request is taken: connections without one are closed now, the others when
-        theirs is answered; each once what was written has been read."""
-        self.closing = True
-        for channel in list(self.channels):
-            if not channel.requests:
-                channel.loseConnection()
-
-    async def emptied(self, seconds: float) -> None:
-        """Wait until all connections are closed; after ``seconds`` cut those that are left."""
-        if not self.channels:
-            return
-        emptied = self._emptied = Deferred()
-        timer = self.clock.callLater(seconds, self._cut)
-        await emptied
-        if timer.active():
-            timer.cancel()
-
-    def _cut(self) -> None:
-        for channel in list(self.channels):
-            channel.abort()
-
-
-def send_error(request: http.Request, answer: ErrorAnswer) -> None:
-    """Write ``answer`` as a whole response; the caller finishes the request."""
-    request.setResponseCode(answer.status, PHRASES.get(answer.status))
-    headers = request.responseHeaders
-    headers.setRawHeaders(b"Server", [b"aigateway"])
-    headers.setRawHeaders(b"Content-Type", [b"application/json"])
-    headers.setRawHeaders(b"Content-Length", [b"%d" % len(answer.body)])
-    for name, value in answer.headers:
-        headers.setRawHeaders(name.encode(), [value.encode()])
-    request.write(answer.body)
-
-
-def response_bytes(answer: ErrorAnswer, *, close: bool, head: bool = False) -> bytes:
-    """``answer`` as a whole HTTP/1.1 response, for where there is no request to write it to;
-    without its body, where the request was a HEAD."""
-    phrase = PHRASES.get(answer.status) or http.RESPONSES.get(answer.status, b"Error")
-    lines = [
-        b"HTTP/1.1 %d %b" % (answer.status, phrase),
-        b"Server: aigateway",
-        b"Content-Type: application/json",
-        b"Content-Length: %d" % len(answer.body),
-    ]
-    lines += [b"%b: %b" % (name.encode(), value.encode()) for name, value in answer.headers]
-    if close:
-        lines.append(b"Connection: close")
-    return b"\r\n".join(lines) + _HEAD_END + (b"" if head else answer.body)
-
-
-def _too_large(limits: Limits) -> TooLarge:
-    return TooLarge(f"the request body is larger than {limits.max_body} bytes (limits.max_body)")
-
-
-def _head_too_large(limits: Limits) -> HeadTooLarge:
-    return HeadTooLarge(f"the request's head is over {limits.max_head} bytes or {limits.max_headers} headers")
+def _keep_little_in_the_kernel(transport: Any, most: int) -> None:
+    """Let the kernel take no more than ``most`` bytes that it cannot send yet: by itself it takes
+    megabytes for each client that does not read, and under so much memory slows down all others.
+    What is under way to the client is not limited by this (tcp(7), TCP_NOTSENT_LOWAT)."""
+    handle = getattr(transport, "getHandle", None)
+    option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
+    if handle is not None and option is not None and handle().family in (socket.AF_INET, socket.AF_INET6):
+        handle().setsockopt(socket.IPPROTO_TCP, option, most)

@@ -10,7 +10,18 @@ import tempfile
 
 from aigateway.config import Limits
 
-from .fakes import DONE, STOP, Answer, Client, GatewayTestCase, chat, chunk, config, request_bytes
+from .fakes import (
+    DONE,
+    STOP,
+    Answer,
+    Client,
+    GatewayTestCase,
+    chat,
+    chunk,
+    config,
+    request_bytes,
+    whole_reply,
+)
 
 POST = b"POST /v1/chat/completions HTTP/1.1\r\n"
 HOST = b"Host: localhost:8088\r\n"
@@ -418,6 +429,19 @@ class PipelineTests(ChannelTestCase):
         told = [asked.body["messages"][-1]["content"] for asked in self.provider.asked]
         self.assertEqual(told, ["first", "second"])
 
+    def test_behind_an_answer_that_is_read_slowly(self) -> None:
+        """A request that waits there for the client to read has no deadline meanwhile."""
+        self.http.read(0)
+        self.http.send(request_bytes("POST", "/v1/chat/completions", chat(stream=False)) + HEALTH)
+        self.provider.asked[0].respond(whole_reply("x" * 300_000))
+        self.network.flush()
+        for _ in range(30):
+            self.advance(1.0)
+            self.http.read(1000)
+        self.http.read(None)
+        self.network.flush()
+        self.assertEqual([answer.status for answer in self.http.answers()], [200, 200])
+
     def test_too_much_behind_a_running_request_is_cut_off(self) -> None:
         """Up to ``max_pipelined`` bytes wait behind a running request; more aborts the
         connection, and with it the request: reading on is how a departure is noticed."""
@@ -452,6 +476,21 @@ class PipelineTests(ChannelTestCase):
         )  # fmt: skip
         self.assertEqual([answer.status for answer in self.http.answers()], [200, 413])
         self.assertEqual(self.provider.asked, [])
+
+    def test_lines_behind_a_refused_request(self) -> None:
+        """They are thrown away at once: one by one, each would cost a copy of all that are left."""
+        (channel,) = self.gateway.site.channels
+        lines: list[bytes] = []
+        received = channel.lineReceived
+
+        def note(line: bytes) -> None:
+            lines.append(line)
+            received(line)
+
+        channel.lineReceived = note  # type: ignore[method-assign]
+        self.http.send(b"nonsense\r\n" * 100)
+        self.assertEqual(self.http.answer().status, 400)
+        self.assertEqual(lines, [b"nonsense"])
 
     def test_a_bad_request_behind_a_running_one_waits_its_turn(self) -> None:
         """Its 400 comes after the answer before it, not into it."""
