@@ -8,29 +8,54 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import os
+import re
 from urllib.parse import parse_qs, unquote_to_bytes
 
+from twisted.internet.interfaces import IReactorTime
 from werkzeug.routing import Map
 
-from .channel import GatewayRequest
+from .client_request import GatewayRequest
 from .config import Config
 from .errors import (
     HostNotAllowed,
+    LimitReached,
     MalformedRequest,
     MethodNotAllowed,
     Unauthorized,
     UnknownPath,
 )
+from .overload import Capacity
+from .throttle import WrongKeys, source
 
 PUBLIC = {(b"GET", b"/health"), (b"HEAD", b"/health"), (b"HEAD", b"/")}
 """Methods and paths that need no key; every other one does, once there are keys."""
 
 
-class Admission:
-    """Looks at heads. ``routes`` is the map of the paths that there are."""
+_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._~!$&'()*+;=%-]+)(?::[0-9]*)?")
+"""RFC 9110, 7.2, by way of RFC 3986, 3.2.2, without the comma that joins two of them."""
 
-    def __init__(self, config: Config, routes: Map) -> None:
-        self._keys = {key.digest: key for key in config.keys}
+
+_PEPPER = os.urandom(32)
+"""Makes of a key's digest the one that it is looked up by, which nobody outside can work towards."""
+
+
+class Admission:
+    """Looks at heads. ``routes`` is the map of the paths that there are; ``wrong_keys`` and
+    ``capacity`` outlive a configuration."""
+
+    def __init__(
+        self,
+        config: Config,
+        routes: Map,
+        wrong_keys: WrongKeys,
+        capacity: Capacity,
+        clock: IReactorTime,
+    ) -> None:
+        self._keys = {_keyed(key.digest): key for key in config.keys}
+        self._wrong_keys = wrong_keys
+        self._capacity = capacity
+        self._clock = clock
         self._hosts = frozenset(host.lower() for host in config.hosts)
         self._paths: dict[bytes, frozenset[bytes]] = {}
         self._prefixes: dict[bytes, frozenset[bytes]] = {}  # of the paths that end in a name
@@ -63,6 +88,9 @@ class Admission:
             unquote_to_bytes(path).decode()
         except UnicodeDecodeError:
             raise MalformedRequest("the path, its percent-encoding undone, is not UTF-8") from None
+        # All that is asked with a body costs some; what is asked without is answered in any case.
+        if method == b"POST" and (overloaded := self._capacity.hopeless()) is not None:
+            raise overloaded
 
     def no_path(self, path: bytes) -> str:
         """What to say of a path that is none."""
@@ -84,29 +112,44 @@ class Admission:
             raise MalformedRequest("the request needs exactly one Host header")
         if not hosts:
             return
-        host = hosts[0].decode("latin-1").strip().lower()
-        name, colon, port = host.rpartition(":")
-        if not colon or not port.isdecimal() or host.endswith("]"):
-            name = host
-        if not name or any(char in name for char in " /\\@,?#\t"):
+        found = _HOST.fullmatch(hosts[0].decode("latin-1").lower())
+        if found is None:
             raise MalformedRequest("the Host header is not a host")
+        name = found[1]
         if name not in self._hosts:
             raise HostNotAllowed(
                 f"this gateway does not go by the name {name[:100]!r}; add it to `hosts` in [gateway]"
             )
 
     def _authenticate(self, request: GatewayRequest, target: bytes) -> None:
-        """Find the client's key and leave it on the request. Unknown and missing sound alike."""
+        """Find the client's key and leave it on the request. Unknown, revoked and missing sound alike."""
         if not self._keys:
             return
+        now = self._clock.seconds()
+        wrong_keys, address = self._wrong_keys, source(getattr(request.client, "host", None) or "")
         digest = hashlib.sha256(_credential(request, target)).digest()
-        key = self._keys.get(digest)
-        if key is None or not hmac.compare_digest(key.digest, digest):
-            raise Unauthorized(
-                "a key of this gateway is needed: send it as `Authorization: Bearer`, `x-api-key`"
-                " or `x-goog-api-key`"
+        keyed = _keyed(digest)
+        wait = wrong_keys.wait(address, now)
+        key = None
+        if not wait or wrong_keys.is_familiar(address, keyed, now):
+            key = self._keys.get(keyed)
+        if key is not None and hmac.compare_digest(key.digest, digest):
+            wrong_keys.right(address, keyed, now)
+            request.client_key = key
+            return
+        if wait:
+            raise LimitReached(
+                "too many wrong keys came from this address; try again later", retry_after=wait
             )
-        request.client_key = key
+        wrong_keys.wrong(address, now)
+        raise Unauthorized(
+            "a key of this gateway is needed: send it as `Authorization: Bearer`, `x-api-key`"
+            " or `x-goog-api-key`"
+        )
+
+
+def _keyed(digest: bytes) -> bytes:
+    return hashlib.blake2b(digest, key=_PEPPER, digest_size=32).digest()
 
 
 def _credential(request: GatewayRequest, target: bytes) -> bytes:

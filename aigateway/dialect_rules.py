@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from .channel import GatewayRequest
+import re
+
+from .client_request import GatewayRequest
 from .config import ClientKey, Config
 from .dialects import CLAUDE, DIALECTS, GEMINI, OPENAI, RESPONSES
 from .dialects.base import ClientDialect
@@ -30,6 +32,7 @@ class DialectRules:
 
     def __init__(self, config: Config) -> None:
         self._default = DIALECTS[config.chat_completions_dialect]
+        self._keys_decide = any(key.dialect is not None for key in config.keys)
 
     def of_chat_completions(self, request: GatewayRequest) -> ClientDialect:
         """The dialect of an answer on ``/v1/chat/completions``: the first rule that applies."""
@@ -57,6 +60,23 @@ class DialectRules:
         if path.startswith(b"/v1/models") or (request is not None and is_openai_sdk(request)):
             return OPENAI
         return self._default
+
+    def at_a_glance(self, path: bytes, head: bytes) -> ClientDialect | None:
+        """The dialect of an answer on ``path`` by no more than the bytes of the request's head; None
+        where it takes more."""
+        if path == b"/v1/chat/completions":
+            if self._keys_decide or _SAYS_DIALECT.search(head):
+                return None
+            return OPENAI if _OPENAI_SDK.search(head) else self._default
+        for prefix, dialect in _BY_PATH:
+            if path.startswith(prefix):
+                return dialect
+        return None
+
+
+# As `said_dialect`, `of_path` and `is_openai_sdk` find it among the headers.
+_SAYS_DIALECT = re.compile(rb"\n(?:x-aigateway-dialect|anthropic-version):", re.IGNORECASE)
+_OPENAI_SDK = re.compile(rb"\n(?i:x-stainless-)|\n(?i:user-agent: *)(?:Async)?OpenAI/")
 
 
 def check_said(request: GatewayRequest, *known: ClientDialect) -> None:

@@ -14,6 +14,7 @@
     |- LimitReached                  429      no      the client's own limit; carries retry_after
     |- HeadTooLarge                  431      no
     |- Overloaded, Stopping          503      no
+    |- BudgetUnknown                 503      no      what the client's key has used cannot be told
     |- InternalError                 500      no      a fault of the gateway's own
     '- UpstreamError
        |- UpstreamRefused            theirs   no      4xx: their status and message
@@ -139,6 +140,10 @@ class InternalError(GatewayError):
 class Overloaded(GatewayError):
     kind = "overloaded"
     status = 503
+
+
+class BudgetUnknown(Overloaded):
+    kind = "budget_unknown"
 
 
 class Stopping(GatewayError):

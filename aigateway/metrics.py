@@ -23,9 +23,12 @@ from prometheus_client.utils import floatToGoString
 
 from . import __version__
 from .accounts import AccountState
+from .allowance import Allowed
+from .budget import Retrying
 from .counters import OTHER, Counters, Stats
 from .histogram import Histogram
-from .outcome import CLIENT_LEFT, OK
+from .load import Load
+from .outcome import CLIENT_LEFT, OK, OVERTAKEN
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 """What `exposition` gives; every version of Prometheus reads it."""
@@ -52,7 +55,7 @@ class _Total(NamedTuple):
 _TOTALS = (
     _Total("streamed_requests", "Requests that ended, of them streams", attrgetter("streamed")),
     _Total("simulated_requests", "Requests answered by a simulated provider", attrgetter("simulated")),
-    _Total("estimated_requests", "Requests whose tokens are an estimate", attrgetter("estimated")),
+    _Total("estimated_requests", "Attempts whose tokens are an estimate", attrgetter("estimated")),
     _Total("sent_chunks", "Writes to clients", attrgetter("chunks")),
     _Total("sent_bytes", "Bytes of answers sent to clients", attrgetter("bytes_out")),
     _Total("received_bytes", "Bytes received from providers", attrgetter("bytes_in")),
@@ -75,18 +78,29 @@ class _Scope(NamedTuple):
     rows: Sequence[tuple[tuple[str, ...], Counters]]
 
 
-def exposition(stats: Stats, health: Mapping[str, Iterable[AccountState]], now: float) -> bytes:
-    """Every metric, as it is now; ``now`` by the clock that the stats were started with, ``health``
-    by provider, as the executor describes it."""
+class Gauges(NamedTuple):
+    """What is now, beside what was counted: ``health`` by provider, as the executor describes it;
+    ``state`` as that describes itself; ``keys`` by name; ``connections`` as the site describes them."""
+
+    health: Mapping[str, Iterable[AccountState]]
+    load: Load
+    retries: Retrying
+    connections: Mapping[str, int | None]
+    state: Mapping[str, int]
+    keys: Mapping[str, Allowed]
+
+
+def exposition(stats: Stats, gauges: Gauges, now: float) -> bytes:
+    """Every metric, as it is now; ``now`` by the clock that the stats were started with."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Exposed(stats, health, now))
+    registry.register(_Exposed(stats, gauges, now))
     return generate_latest(registry)
 
 
 class _Exposed(Collector):
-    def __init__(self, stats: Stats, health: Mapping[str, Iterable[AccountState]], now: float) -> None:
+    def __init__(self, stats: Stats, gauges: Gauges, now: float) -> None:
         self._stats = stats
-        self._health = health
+        self._gauges = gauges
         self._now = now
 
     def collect(self) -> Iterator[Metric]:
@@ -97,24 +111,57 @@ class _Exposed(Collector):
         dialects = [((dialect,), count) for dialect, count in stats.open_dialects.items()]
         yield _gauge("open_requests", "Requests under way", ("dialect",), dialects)
         yield _gauge("open_streams", "Requests under way that are streams", (), [((), stats.open_streams)])
-        unmatched = CounterMetricFamily(
-            "aigateway_unmatched_ends", "Ends without a beginning: faults of the gateway"
+        yield _counter(
+            "unmatched_ends", "Ends without a beginning: faults of the gateway", stats.unmatched_ends
         )
-        unmatched.add_metric((), stats.unmatched_ends)
-        yield unmatched
         for scope in (
             _Scope("aigateway", (), "request", [((), stats.totals)]),
             _scope("provider", ("provider",), [((name,), row) for name, row in stats.providers.items()]),
             _scope("model", ("model",), [((name,), row) for name, row in _shown(stats.models)]),
             _scope("account", ("provider", "account"), list(stats.accounts.items())),
+            _scope("client", ("client",), [((name,), row) for name, row in stats.clients.items()], "request"),
         ):
             yield from _metrics(scope)
         yield from self._accounts()
+        yield from self._shed()
+        yield from self._kept()
+
+    def _shed(self) -> Iterator[Metric]:
+        load = self._gauges.load
+        refused = CounterMetricFamily(
+            "aigateway_refused_requests", "Requests refused for want of capacity", labels=("limit",)
+        )
+        for limit, number in load.refused.items():
+            refused.add_metric((limit,), number)
+        yield refused
+        yield _gauge("taken_requests", "Requests that have a place", (), [((), load.active)])
+        yield _gauge("taken_streams", "Requests that have a place for a stream", (), [((), load.streams)])
+        yield _gauge("queued_requests", "Requests that wait for a place", (), [((), load.queued)])
+        yield _gauge("lag_seconds", "How long the last measured turn took", (), [((), load.lag)])
+        yield _gauge("late", "1 while there is more to do than can be done", (), [((), load.late)])
+
+        retries, connections = self._gauges.retries, self._gauges.connections
+        yield _counter("denied_attempts", "Further attempts for which there was no budget", retries.denied)
+        yield _counter("turned_away_requests", "Requests that found no place to wait", retries.turned_away)
+        yield _gauge("waiting_requests", "Requests that wait for an account", (), [((), retries.waiting)])
+        yield _gauge("open_connections", "Connections of clients", (), [((), connections["open"] or 0)])
+        away = connections["turned_away"] or 0
+        yield _counter("turned_away_connections", "Connections beyond what there may be", away)
+
+    def _kept(self) -> Iterator[Metric]:
+        state, keys = self._gauges.state, self._gauges.keys.items()
+        yield _gauge("state_healthy", "1 while the state can be kept", (), [((), state["healthy"])])
+        queued = [(("signatures",), state["queued"]), (("usage",), state["usage_rows"])]
+        yield _gauge("state_queued", "What waits to be written", ("kind",), queued)
+        used = [((name,), key.tokens_today) for name, key in keys]
+        yield _gauge("key_tokens_today", "Tokens that a key has used today", ("client",), used)
+        limits = [((name,), key.tokens_per_day) for name, key in keys if key.tokens_per_day]
+        yield _gauge("key_tokens_per_day", "Tokens that a key may use in a day", ("client",), limits)
 
     def _accounts(self) -> Iterator[Metric]:
         described = [
             ((provider, account.name), account)
-            for provider, accounts in self._health.items()
+            for provider, accounts in self._gauges.health.items()
             for account in accounts
         ]
         labels = ("provider", "account")
@@ -126,10 +173,17 @@ class _Exposed(Collector):
         yield _gauge("account_rest_seconds", "For how long an account still rests", labels, rests)
         models = [(names, account.models) for names, account in described]
         yield _gauge("account_resting_models", "Models that an account rests for", labels, models)
+        ejected = [(names, account.ejected) for names, account in described]
+        yield _gauge("account_ejected_models", "Models that an account failed at too often", labels, ejected)
 
 
-def _scope(kind: str, labels: tuple[str, ...], rows: Sequence[tuple[tuple[str, ...], Counters]]) -> _Scope:
-    return _Scope(f"aigateway_{kind}", labels, "attempt", [(_valid(names), row) for names, row in rows])
+def _scope(
+    kind: str,
+    labels: tuple[str, ...],
+    rows: Sequence[tuple[tuple[str, ...], Counters]],
+    timed: str = "attempt",
+) -> _Scope:
+    return _Scope(f"aigateway_{kind}", labels, timed, [(_valid(names), row) for names, row in rows])
 
 
 def _shown(models: Mapping[str, Counters]) -> list[tuple[str, Counters]]:
@@ -170,6 +224,8 @@ def _metrics(scope: _Scope) -> Iterator[Metric]:
         for result, number in {OK: row.ok, CLIENT_LEFT: row.client_left, **row.errors}.items():
             requests.add_metric((*names, result), number)
         told = {OK: row.attempts_ok, CLIENT_LEFT: row.attempts_left, **row.attempt_errors}
+        if row.attempts_overtaken:
+            told[OVERTAKEN] = row.attempts_overtaken
         for result, number in told.items():
             attempts.add_metric((*names, result), number)
         for kind, read in _TOKENS.items():
@@ -195,6 +251,12 @@ def _metrics(scope: _Scope) -> Iterator[Metric]:
 def _buckets(histogram: Histogram) -> list[tuple[str, float]]:
     counts = dict(histogram.cumulative())
     return [*((floatToGoString(edge), counts[edge]) for edge in EDGES), ("+Inf", histogram.count)]
+
+
+def _counter(name: str, help: str, value: float) -> CounterMetricFamily:
+    family = CounterMetricFamily(f"aigateway_{name}", help)
+    family.add_metric((), value)
+    return family
 
 
 def _gauge(

@@ -1,9 +1,10 @@
-"""What outlives the process: the signatures that models want back, in a SQLite file.
+"""What outlives the process, in a SQLite file: the signatures that models want back, and what was used.
 
 Write-behind: an answer waits for nothing. What is new is queued and, a second later, written by
 the one thread that uses the file; so a killed process loses about a second's worth. While the file
 cannot be used, requests are served on from memory, the queue holds what it has room for, and all
-of that is written when the file can be used again.
+of that is written when the file can be used again. What was used has room in any case: it is added
+up by row (`aigateway.ledger`), and each time written in one transaction.
 
 Without a configured file nothing is written, and this only tells what is in memory. The file
 itself is `aigateway.statefile`'s business.
@@ -24,7 +25,10 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
-from .signatures import Place, SignatureStore
+from .ledger import Ledger, Place, Used, day_of
+from .outcome import Outcome
+from .signatures import Place as Key
+from .signatures import SignatureStore
 from .statefile import FAULTS, PRUNE_AFTER, Corrupt, Row, StateFile
 
 T = TypeVar("T")
@@ -32,13 +36,15 @@ T = TypeVar("T")
 MAX_AGE = 7 * 86400.0
 """Seconds that a thought is kept on disk: conversations that rest for longer go on without."""
 WRITE_AFTER = 1.0
-"""Seconds from the first thought in the queue to its writing: what ``kill -9`` may lose."""
+"""Seconds from the first thought or row in the queue to its writing: what ``kill -9`` may lose."""
 BATCH = 500
 """Thoughts in one transaction, and in one page of those that are read at the start."""
 MAX_QUEUED = 10_000
 MAX_QUEUED_BYTES = 16 * 1024 * 1024
 FIRST_REST, LONGEST_REST = 1.0, 60.0
 """Seconds between tries at a file that cannot be used: doubled each time."""
+READ_WAIT = 2.0
+"""Seconds that a request waits, at most, for what was used today to be read at the start."""
 STOP_TRIES = 2
 """Tries to write what is queued when all else has stopped."""
 
@@ -56,7 +62,7 @@ class Threads(Protocol):
 
 
 class State(Service):
-    """Keeps ``signatures`` in the file that ``url`` names (``sqlite:///...``), if any.
+    """Keeps ``signatures`` and a ``ledger`` in the file that ``url`` names (``sqlite:///...``), if any.
 
     What the file holds is put into ``signatures`` after the start, page by page, while requests
     are served already. `stopService` writes what is queued; its Deferred fires when that is done,
@@ -91,9 +97,15 @@ class State(Service):
                 patience=patience,
             )
         self._threads = threads or ThreadPool(0, 1, "state")
-        self._queue: dict[Place, Row] = {}  # the oldest first
+        self._today = day_of(wall())
+        self.ledger = Ledger(kept=url is not None, unknown=None if url is None else self._today)
+        self._booking: dict[Place, Used] = {}  # rows that are being written
+        self._usage_read = False
+        # Who waits for that; None where there is nothing to read, or it has been tried.
+        self._readers: list[Deferred[None]] | None = None if url is None else []
+        self._queue: dict[Key, Row] = {}  # the oldest first
         self._queued_bytes = 0
-        self._writing: dict[Place, Row] = {}
+        self._writing: dict[Key, Row] = {}
         self._page: int | None = None  # where the reading goes on
         self._loaded = False
         self._fault = ""  # what is wrong with the file
@@ -102,13 +114,14 @@ class State(Service):
         self._next: IDelayedCall | None = None
         self._dropped = 0
 
-    def describe(self) -> Mapping[str, object]:
+    def describe(self) -> Mapping[str, int]:
         """For ``GET /stats``: the file, what waits for it and was dropped, and what is remembered."""
         return {
             "configured": self._file is not None,
             "healthy": not self._fault,
             "queued": len(self._queue) + len(self._writing),
             "dropped": self._dropped,
+            "usage_rows": self.ledger.waiting + len(self._booking),
             "entries": len(self._signatures),
             "bytes": self._signatures.bytes,
         }
@@ -134,12 +147,13 @@ class State(Service):
             await self._work
         self._cancel()
         for _ in range(STOP_TRIES):
-            if self._queue:
+            if self._queue or self.ledger.waiting:
                 await self._write(file)
-        if self._queue:
+        if self._queue or self.ledger.waiting:
             self._log.error(
-                "state: {count} signatures are lost with this process: {fault}",
+                "state: {count} signatures and {rows} rows of usage are lost with this process: {fault}",
                 count=len(self._queue),
+                rows=self.ledger.waiting,
                 fault=self._fault,
             )
         try:
@@ -147,6 +161,41 @@ class State(Service):
         except FAULTS as error:
             self._failed(error)
         self._threads.stop()
+
+    # ------------------------------------------------------------------- usage
+
+    def book(self, outcome: Outcome) -> None:
+        """A request is over: what it used is to be written."""
+        ledger = self.ledger
+        idle = not ledger.waiting
+        ledger.book(outcome)
+        if idle and ledger.waiting and self.running and self._work is None and not self._rest:
+            self._schedule(WRITE_AFTER)
+
+    async def usage_read(self) -> None:
+        """Wait until it has been tried to read what was used today, for `READ_WAIT` at most."""
+        readers = self._readers
+        if readers is None:
+            return
+        reader: Deferred[None] = Deferred(readers.remove)
+        readers.append(reader)
+
+        def overdue() -> None:
+            readers.remove(reader)
+            reader.callback(None)
+
+        timer = self._reactor.callLater(READ_WAIT, overdue)
+        try:
+            await reader
+        finally:
+            if timer.active():
+                timer.cancel()
+
+    def _tried(self) -> None:
+        """The first try at reading it is over."""
+        readers, self._readers = self._readers, None
+        while readers:
+            readers.pop().callback(None)
 
     # --------------------------------------------------------------- the queue
 
@@ -156,7 +205,7 @@ class State(Service):
         if self._work is None and not self._rest:
             self._schedule(WRITE_AFTER)
 
-    def _enqueue(self, rows: Mapping[Place, Row]) -> None:
+    def _enqueue(self, rows: Mapping[Key, Row]) -> None:
         for place, row in rows.items():
             if (old := self._queue.pop(place, None)) is not None:
                 self._queued_bytes -= len(old.thought)
@@ -204,7 +253,8 @@ class State(Service):
     def _done(self, _: None) -> None:
         self._work = None
         if self.running:
-            waits = WRITE_AFTER if self._queue or not self._loaded else PRUNE_AFTER
+            more = self._queue or self.ledger.waiting or not self._loaded
+            waits = WRITE_AFTER if more else PRUNE_AFTER
             self._schedule(self._rest or waits)
 
     async def _deal_with(self, file: StateFile) -> None:
@@ -215,6 +265,11 @@ class State(Service):
     async def _load(self, file: StateFile) -> bool:
         """Go on reading, up to the end or a fault; whether the end is reached."""
         try:
+            if not self._usage_read:
+                spent = await self._in_thread(file.spent, self._today)
+                self._usage_read = True
+                self.ledger.restore(self._today, spent.clients, spent.models)
+                self._tried()
             while not self._loaded and self.running:
                 page = await self._in_thread(file.load, self._page, BATCH, self._wall())
                 room = all(self._signatures.restore(*row) for row in page.rows)
@@ -228,6 +283,10 @@ class State(Service):
         """Write the queue, batch by batch, up to its end or a fault. An empty one is written too:
         the file is pruned by the way."""
         try:
+            self._booking = self.ledger.take()
+            if self._booking:
+                await self._in_thread(file.add, self._booking)
+                self._booking = {}
             while True:
                 while self._queue and len(self._writing) < BATCH:
                     row = self._take_oldest()
@@ -252,19 +311,26 @@ class State(Service):
         self._queued_bytes = 0
         self._enqueue(self._writing | newer)
         self._writing = {}
+        self.ledger.give_back(self._booking)
+        self._booking = {}
         self._rest = min(self._rest * 2 or FIRST_REST, LONGEST_REST)
         fault = str(error)
+        if not self._usage_read:
+            self.ledger.lost = self.ledger.lost or isinstance(error, Corrupt)
+            self._tried()
         if fault == self._fault:
             return
         self._fault = fault
+        unknown = "" if self._usage_read else _UNKNOWN
         if isinstance(error, Corrupt):
-            self._log.error("state: {fault}", fault=fault)
+            self._log.error("state: {fault}{unknown}", fault=fault, unknown=unknown)
         else:
             assert self._file is not None
             self._log.error(
-                "state: {path} cannot be used ({fault}); requests are served on without it",
+                "state: {path} cannot be used ({fault}); requests are served on without it{unknown}",
                 path=self._file.path,
                 fault=fault,
+                unknown=unknown,
             )
 
     def _works(self, file: StateFile) -> None:
@@ -272,3 +338,9 @@ class State(Service):
         if self._fault:
             self._fault = ""
             self._log.info("state: {path} can be used again", path=file.path)
+
+
+_UNKNOWN = (
+    "; what was used today is not known, so that keys with tokens_per_day are refused"
+    " (budgets_fail in [gateway])"
+)

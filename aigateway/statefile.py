@@ -4,24 +4,29 @@ thread of its own, one call at a time.
 What is in it: the thoughts of models before the calls they made, and their signatures, for the
 families of models that want them back (`aigateway.signatures`), by the name of the client's key. So
 it holds what a model *thought about* a prompt, though never a prompt: only its owner may read it,
-and what is older than ``max_age`` is overwritten with zeros.
+and what is older than ``max_age`` is overwritten with zeros. And what was used, by day, key, provider
+and model (`aigateway.ledger`), for `MAX_USAGE_AGE`.
 """
 
 from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
 from typing import NamedTuple
 
 import msgspec
 
+from .ledger import DAY, Place, Used, day_of
 from .signatures import unpack
 
 APPLICATION_ID = 0x61696777
 """Marks a database as ours: ``aigw``."""
-VERSION = 2
-"""Version 1 kept thoughts by the ids of calls alone, for all clients alike."""
+VERSION = 3
+"""Version 1 kept thoughts by the ids of calls alone, for all clients alike; version 2 no usage."""
+MAX_USAGE_AGE = 400 * DAY
+"""Seconds that a day's usage is kept."""
 PRUNE_AFTER = 600.0
 PRUNE_ROWS = 1000
 MOST_CORRUPT = 9
@@ -30,7 +35,7 @@ MOST_CORRUPT = 9
 FAULTS = (sqlite3.Error, OSError)
 """What any call here may raise: the disk's troubles and SQLite's."""
 
-_SCHEMA = """
+_THOUGHTS = """
 CREATE TABLE thoughts (
     id INTEGER PRIMARY KEY,
     client TEXT NOT NULL,
@@ -41,10 +46,40 @@ CREATE TABLE thoughts (
     UNIQUE (client, family, key)
 )
 """
+_USAGE = """
+CREATE TABLE usage (
+    day TEXT NOT NULL,
+    client TEXT NOT NULL,
+    provider TEXT NOT NULL,
+    model TEXT NOT NULL,
+    requests INTEGER NOT NULL,
+    input INTEGER NOT NULL,
+    output INTEGER NOT NULL,
+    cache_read INTEGER NOT NULL,
+    cache_write INTEGER NOT NULL,
+    reasoning INTEGER NOT NULL,
+    estimated INTEGER NOT NULL,
+    PRIMARY KEY (day, client, provider, model)
+) WITHOUT ROWID
+"""
 _LOAD = """
 SELECT id, client, family, key, thought FROM thoughts WHERE id < ? AND saved_at > ? ORDER BY id DESC LIMIT ?
 """
 _INSERT = "INSERT OR REPLACE INTO thoughts (client, family, key, thought, saved_at) VALUES (?, ?, ?, ?, ?)"
+_ADD = """
+INSERT INTO usage (day, client, provider, model,
+    requests, input, output, cache_read, cache_write, reasoning, estimated)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (day, client, provider, model) DO UPDATE SET
+    requests = requests + excluded.requests,
+    input = input + excluded.input,
+    output = output + excluded.output,
+    cache_read = cache_read + excluded.cache_read,
+    cache_write = cache_write + excluded.cache_write,
+    reasoning = reasoning + excluded.reasoning,
+    estimated = estimated + excluded.estimated
+"""
+_SPENT = "SELECT client, model, input + output + cache_read + cache_write FROM usage WHERE day = ?"
 _CORRUPT = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
@@ -63,6 +98,13 @@ class Page(NamedTuple):
 
     rows: list[tuple[str, str, str, bytes]]
     next: int | None
+
+
+class Spent(NamedTuple):
+    """What was used on one day: tokens by client, and the models that have rows."""
+
+    clients: dict[str, int]
+    models: set[str]
 
 
 class Corrupt(OSError):
@@ -112,6 +154,29 @@ class StateFile:
         except sqlite3.DatabaseError as error:
             raise self._fault(error) from error
 
+    def spent(self, day: int) -> Spent:
+        """What was used on a day."""
+        try:
+            found = self._open().execute(_SPENT, (_iso(day),)).fetchall()
+        except sqlite3.DatabaseError as error:
+            raise self._fault(error) from error
+        spent = Spent({}, set())
+        for client, model, tokens in found:
+            if isinstance(tokens, int) and tokens > 0:  # else somebody has been at it
+                spent.clients[client] = spent.clients.get(client, 0) + tokens
+            spent.models.add(model)
+        return spent
+
+    def add(self, rows: Mapping[Place, Used]) -> None:
+        """Add what was used to what is there, all of it or nothing."""
+        told = [_written(*row) for row in rows.items()]
+        try:
+            connection = self._open()
+            with connection:
+                connection.executemany(_ADD, told)
+        except sqlite3.DatabaseError as error:
+            raise self._fault(error) from error
+
     def close(self) -> None:
         """Let go of the file; SQLite then moves what is in its log into it."""
         connection, self._connection = self._connection, None
@@ -121,6 +186,7 @@ class StateFile:
 
     def _prune(self, connection: sqlite3.Connection, now: float) -> None:
         connection.execute("DELETE FROM thoughts WHERE saved_at <= ?", (now - self._max_age,))
+        connection.execute("DELETE FROM usage WHERE day < ?", (_iso(day_of(now - MAX_USAGE_AGE)),))
         size = 0
         sizes = connection.execute("SELECT id, length(thought) FROM thoughts ORDER BY id DESC")
         for entries, (id, length) in enumerate(sizes, 1):
@@ -184,11 +250,39 @@ def _prepare(connection: sqlite3.Connection) -> None:
     if version < VERSION:
         with connection:
             connection.execute("BEGIN IMMEDIATE")
-            # What an older version kept could not be found again: its keys tell too little.
-            connection.execute("DROP TABLE IF EXISTS thoughts")
-            connection.execute(_SCHEMA)
+            if version < 2:
+                # What that kept could not be found again: its keys tell too little.
+                connection.execute("DROP TABLE IF EXISTS thoughts")
+                connection.execute(_THOUGHTS)
+            connection.execute(_USAGE)
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def _written(place: Place, used: Used) -> tuple[str | int, ...]:
+    """A row as `_ADD` takes it."""
+    day, client, provider, model = place
+    return (
+        _iso(day),
+        client,
+        provider,
+        model,
+        used.requests,
+        used.input,
+        used.output,
+        used.cache_read,
+        used.cache_write,
+        used.reasoning,
+        used.estimated,
+    )
+
+
+def _iso(day: int) -> str:
+    """A day as the file names it: ``2026-11-23``."""
+    return date.fromordinal(_EPOCH + day).isoformat()
+
+
+_EPOCH = date(1970, 1, 1).toordinal()
 
 
 def _identity(path: str) -> tuple[int, int] | None:

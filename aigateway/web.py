@@ -7,7 +7,7 @@ HTTP request becomes an exchange, and the exchange's end an outcome.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any
 
@@ -21,45 +21,45 @@ from werkzeug.exceptions import HTTPException
 
 from . import listing, metrics
 from .admission import Admission
-from .channel import GatewayRequest, GatewaySite, send_error
+from .allowance import Allowances, Allowed, Taken, may_use
+from .attempts import Attempts
+from .chat_body import is_strict, parse_any, parse_either, read_chat
+from .client_request import GatewayRequest
 from .client_stream import ClientStream
-from .config import Config
-from .dialect_rules import DialectRules, check_said, key_of, said_dialect
+from .config import ClientKey, Config
+from .dialect_rules import DialectRules, key_of, said_dialect
 from .dialects import CLAUDE, DIALECTS, GEMINI, OPENAI, RESPONSES
 from .dialects.base import ClientDialect, ErrorAnswer
-from .dialects.claude import is_claude_body
 from .dialects.claude import parse_request as parse_claude
-from .dialects.fields import check, given
 from .dialects.gemini import parse_count_request
 from .dialects.gemini import parse_request as parse_gemini
 from .errors import (
     Forbidden,
     GatewayError,
     InternalError,
-    MalformedRequest,
+    Overloaded,
     UnknownModel,
     UnknownPath,
-    UnsupportedMediaType,
 )
 from .events import ChatRequest
 from .exchange import Exchange
 from .executor import Executor, stopping
+from .glance import Glance
+from .offload import Offload
+from .overload import Capacity
+from .refusal import send_error
+from .reload import Reload
 from .routing import Router
+from .running import RunningConfig
+from .site import GatewaySite
 from .state import State
 from .stats import StatsService
+from .throttle import WrongKeys
 
 EVENT_STREAM = b"text/event-stream; charset=utf-8"
 JSON = b"application/json"
-CLIENT_HEADERS = ("anthropic-beta", "anthropic-version")
-"""Headers of a Claude client's that go on to Anthropic, byte for byte."""
-
-
 _LISTS = {"claude": listing.claude_models, "gemini": listing.gemini_models}
 _ENTRIES = {"claude": listing.claude_model, "gemini": listing.gemini_model}
-
-
-class _StreamField(msgspec.Struct):
-    stream: bool | None = None
 
 
 class Gateway:
@@ -77,26 +77,64 @@ class Gateway:
         state: State,
         clock: Any,
         wall: Callable[[], float],
+        offload: Offload,
     ) -> None:
-        self._config = config
-        self._router = router
         self._executor = executor
         self._stats = stats
         self._state = state
         self._clock: IReactorTime = clock
         self._wall = wall
-        self._rules = DialectRules(config)
-        self._admission = Admission(config, self.app.url_map)
+        self._offload = offload
+        self._wrong_keys = WrongKeys(config.limits.wrong_keys)
+        self._capacity = Capacity(config.limits, clock)
+        self._allowances = Allowances(state.ledger)
+        self._glance = Glance(self._capacity, _with_id)
+        self._running = self._of(config, router, executor.attempts)
+        self.draining = False
+        self.reload: Reload | None = None
         self._resource = self.app.resource()  # the bound app is held weakly: keep its resource
         self.site = GatewaySite(
             self._resource,
             clock,
             config.limits,
             config.write_stall,
-            screen=self._admission.screen,
+            screen=self._screen,
+            begin=self._begin,
             render_error=self._render_error,
             refused=self._refused,
+            brief=self._brief,
         )
+
+    # ------------------------------------------------------------ configuration
+
+    def _of(self, config: Config, router: Router, attempts: Attempts) -> RunningConfig:
+        admission = Admission(config, self.app.url_map, self._wrong_keys, self._capacity, self._clock)
+        return RunningConfig(config, router, DialectRules(config), admission, attempts)
+
+    def reconfigure(self, config: Config, router: Router, attempts: Attempts) -> None:
+        """Take over what a new configuration says, for requests that begin from now on."""
+        self._running = self._of(config, router, attempts)
+        self._wrong_keys.limit = config.limits.wrong_keys
+        self._capacity.reconfigure(config.limits)
+        self.site.limits = config.limits
+        self.site.write_stall = config.write_stall
+
+    def drain(self, idle: float) -> None:
+        """From here on ``/health`` says so, and every answer is the last one on its connection; one
+        on which nothing comes for ``idle`` seconds is closed."""
+        self.draining = True
+        self.site.drain(idle)
+
+    def _screen(self, request: GatewayRequest, method: bytes, target: bytes) -> None:
+        """Look at a request's head. Raises the `GatewayError` that refuses it."""
+        request.running = self._running
+        self._running.admission.screen(request, method, target)
+
+    def _begin(self, request: GatewayRequest, method: bytes, target: bytes) -> None:
+        """The request is there, with its body, and begins. What has been configured since its head
+        came holds for it, too: a key that is no longer one does not come in late."""
+        if request.running is not self._running:
+            self._screen(request, method, target)
 
     # ------------------------------------------------------------------- routes
 
@@ -116,8 +154,9 @@ class Gateway:
     @app.route("/v1/chat/completions", methods=["POST"])
     async def chat_completions(self, request: GatewayRequest) -> None:
         """Either dialect's body in; the house format out, OpenAI's to OpenAI's clients."""
-        dialect = self._rules.of_chat_completions(request)
-        await self._converse(request, dialect, partial(self._parse_here, request))
+        dialect = request.running.rules.of_chat_completions(request)
+        parse = partial(parse_either, request.running.config.max_tokens)
+        await self._converse(request, dialect, parse, known=(CLAUDE, OPENAI))
 
     @app.route("/openai/v1/chat/completions", methods=["POST"])
     async def openai_chat_completions(self, request: GatewayRequest) -> None:
@@ -155,7 +194,8 @@ class Gateway:
     @app.route("/anthropic/v1/models", methods=["GET"])
     def models(self, request: GatewayRequest) -> None:
         """The models that have a name here: OpenAI's list, or that of the caller's own dialect."""
-        shown = _LISTS.get(self._rules.of_path(request.path, request).name, listing.openai_models)
+        dialect = request.running.rules.of_path(request.path, request)
+        shown = _LISTS.get(dialect.name, listing.openai_models)
         self._send_json(request, shown(self._models(request)))
 
     @app.route("/v1/models/<path:name>", methods=["GET"])
@@ -165,7 +205,8 @@ class Gateway:
         """One model: any that a route takes, listed or not."""
         owner = self._owner(request, name)
         if owner is not None:
-            shown = _ENTRIES.get(self._rules.of_path(request.path, request).name, listing.openai_model)
+            dialect = request.running.rules.of_path(request.path, request)
+            shown = _ENTRIES.get(dialect.name, listing.openai_model)
             self._send_json(request, shown(name, owner))
 
     @app.route("/v1beta/models", methods=["GET"])
@@ -181,21 +222,25 @@ class Gateway:
             self._send_json(request, listing.gemini_model(name, owner))
 
     @app.route("/v1/explain", methods=["POST"])
-    def explain(self, request: GatewayRequest) -> None:
+    async def explain(self, request: GatewayRequest) -> None:
         """What would become of a request, in any dialect; no provider is asked."""
         key = key_of(request)
+        model = (request.args or {}).get(b"model", [b""])[-1].decode("utf-8", "replace")
+        claude = request.requestHeaders.hasHeader(b"anthropic-version")
+        parse = partial(parse_any, request.running.config.max_tokens, said_dialect(request), claude, model)
         try:
-            chat = self._read(request, partial(self._parse_any, request))
-            if not self._router.allowed(key, chat.model):
+            chat = await read_chat(self._offload, request, parse, tuple(DIALECTS.values()))
+            if not request.running.router.allowed(key, chat.model):
                 raise Forbidden(f"this key may not use model {chat.model!r}", param="model")
             client = key.name if key is not None else None
-            self._send_json(request, self._executor.explain(chat, client, strict=self._strict(request)))
+            told = await request.running.attempts.explain(chat, client, strict=is_strict(request))
+            self._send_json(request, told)
         except GatewayError as error:
             self._send_error(request, error)
 
     @app.route("/health", methods=["GET"])
     def health(self, request: GatewayRequest) -> None:
-        draining = self._executor.stopping
+        draining = self.draining or self._executor.stopping
         if draining:
             request.setResponseCode(503)
         self._send_json(request, {"status": "draining" if draining else "ok"})
@@ -210,18 +255,37 @@ class Gateway:
         shown = self._stats.snapshot()
         shown["health"] = self._executor.describe()
         shown["state"] = self._state.describe()
+        shown["allowances"] = self._describe_keys(request)
+        shown["load"] = self._capacity.describe()
+        shown["retries"] = self._executor.attempts.describe_retries()
+        shown["connections"] = self.site.describe()
+        if self.reload is not None:
+            shown["configuration"] = self.reload.describe()
         self._send_json(request, shown)
 
     @app.route("/metrics", methods=["GET"])
     def prometheus(self, request: GatewayRequest) -> None:
         """The numbers of ``/stats`` for Prometheus."""
-        text = metrics.exposition(self._stats.stats, self._executor.describe(), self._clock.seconds())
+        gauges = metrics.Gauges(
+            self._executor.describe(),
+            self._capacity.describe(),
+            self._executor.attempts.describe_retries(),
+            self.site.describe(),
+            self._state.describe(),
+            self._describe_keys(request),
+        )
+        text = metrics.exposition(self._stats.stats, gauges, self._clock.seconds())
         self._send_body(request, text, metrics.CONTENT_TYPE.encode())
+
+    def _describe_keys(self, request: GatewayRequest) -> dict[str, Allowed]:
+        now, wall = self._clock.seconds(), self._wall()
+        keys = request.running.config.keys
+        return {key.name: self._allowances.describe(key, now, wall) for key in keys}
 
     @app.handle_errors(HTTPException)  # type: ignore[arg-type]
     def unrouted(self, request: GatewayRequest, failure: Failure) -> None:
         """No such path or method, which `_screen` had not seen."""
-        self._refuse(request, UnknownPath(self._admission.no_path(request.path)))
+        self._refuse(request, UnknownPath(request.running.admission.no_path(request.path)))
 
     # ------------------------------------------------------------ conversations
 
@@ -231,38 +295,49 @@ class Gateway:
         dialect: ClientDialect,
         parse: Callable[[bytes], ChatRequest],
         count: str = "",
+        known: Collection[ClientDialect] = (),
     ) -> None:
         """One exchange from its body to its outcome. ``count``: the name under which the tokens of
-        the prompt are told, where these are all that is asked for."""
+        the prompt are told, where these are all that is asked for. ``known``: where the header
+        ``X-AIGateway-Dialect`` counts, the dialects that it may name."""
         key = key_of(request)
         exchange = Exchange(dialect, key.name if key else None, self._clock.seconds(), self._wall())
         if count:
             exchange.operation = "count_tokens"
         counted = False
+        taken: Taken | None = None
         error: GatewayError | None = None
         left = False
         try:
-            chat = self._read(request, parse)
+            chat = await read_chat(self._offload, request, parse, known)
             if chat.dialect != dialect.name:
                 chat = msgspec.structs.replace(chat, answer=dialect.name)
             if count and chat.stream:  # its body may be that of the conversation
                 chat = msgspec.structs.replace(chat, stream=False)
             exchange.chat = chat
-            exchange.strict = self._strict(request)
+            exchange.weight = request.weight
+            exchange.strict = is_strict(request)
             self._stats.stats.begin(dialect.name, chat.stream)
             counted = True
             if self._executor.stopping:
                 raise stopping()
-            if not self._router.allowed(key, chat.model):
+            router = request.running.router
+            if not router.allowed(key, chat.model):
                 raise Forbidden(f"this key may not use model {chat.model!r}", param="model")
-            self._router.targets(chat.model)
-            if count:
-                await self._count(request, exchange, count)
-            elif chat.stream:
-                await self._stream(request, exchange)
-                error = exchange.cause
-            else:
-                await self._whole(request, exchange)
+            router.targets(chat.model)
+            if key is not None and key.limited and not count:
+                taken = await self._allow(key, exchange, request.running.config)
+            await self._capacity.enter(chat.stream)
+            try:
+                if count:
+                    await self._count(request, exchange, count)
+                elif chat.stream:
+                    await self._stream(request, exchange)
+                    error = exchange.cause
+                else:
+                    await self._whole(request, exchange)
+            finally:
+                self._capacity.leave(chat.stream)
         except CancelledError:
             left = True
             raise
@@ -274,61 +349,29 @@ class Gateway:
             error = InternalError("the gateway failed; its log says why")
             self._send_error(request, error, exchange)
         finally:
+            if taken is not None:
+                self._allowances.give_back(taken, self._clock.seconds())
             if not counted:
                 self._stats.stats.begin(dialect.name, exchange.chat.stream)
             status = 0 if left and not request.startedWriting else int(request.code)
-            self._stats.record(exchange.outcome(self._clock.seconds(), status, error, left=left))
+            outcome = exchange.outcome(self._clock.seconds(), status, error, left=left)
+            self._stats.record(outcome)
+            self._state.book(outcome)
 
-    def _strict(self, request: GatewayRequest) -> bool:
-        """Whether a field without a place refuses the request."""
-        return self._config.strict or _says_true(request.getHeader(b"x-aigateway-strict"))
-
-    def _read(self, request: GatewayRequest, parse: Callable[[bytes], ChatRequest]) -> ChatRequest:
-        """The request's body as a chat. Raises `MalformedRequest` or `UnsupportedMediaType`."""
-        media = request.getHeader(b"content-type") or b""
-        if media.split(b";", 1)[0].strip().lower() != b"application/json":
-            raise UnsupportedMediaType("send the body as JSON, with `Content-Type: application/json`")
-        raw = request.body()
-        if not raw:
-            raise MalformedRequest("the request has no body; send a JSON object")
-        chat = parse(raw)
-        if not chat.stream and chat.dialect != "gemini" and _asks_to_stream(request, raw):
-            chat = msgspec.structs.replace(chat, stream=True)
-        if chat.dialect == "claude":
-            headers = tuple((name, value) for name in CLIENT_HEADERS for value in _sent(request, name))
-            chat = msgspec.structs.replace(chat, headers=headers)
-        return chat
-
-    def _parse_here(self, request: GatewayRequest, raw: bytes) -> ChatRequest:
-        check_said(request, CLAUDE, OPENAI)
-        return self._parse_either(raw)
-
-    def _parse_either(self, raw: bytes) -> ChatRequest:
-        if is_claude_body(raw):
-            return parse_claude(raw, max_tokens_default=self._config.max_tokens)
-        return OPENAI.parse_request(raw)
-
-    def _parse_any(self, request: GatewayRequest, raw: bytes) -> ChatRequest:
-        """A body for ``/v1/explain``: in the dialect that the header names, else the one that it
-        looks like. Gemini's has no model in it, so that may be in the query or beside it."""
-        check(raw)
-        check_said(request, *DIALECTS.values())
-        top = given(raw)
-        dialect = said_dialect(request)
-        if dialect is None and "contents" in top:
-            dialect = GEMINI
-        elif dialect is None and "input" in top:
-            dialect = RESPONSES
-        elif dialect is None and request.requestHeaders.hasHeader(b"anthropic-version"):
-            dialect = CLAUDE
-        if dialect is GEMINI:
-            model = (request.args or {}).get(b"model", [b""])[-1].decode("utf-8", "replace")
-            return parse_gemini(raw, model=model)
-        if dialect is CLAUDE:
-            return parse_claude(raw, max_tokens_default=self._config.max_tokens)
-        return self._parse_either(raw) if dialect is None else dialect.parse_request(raw)
+    async def _allow(self, key: ClientKey, exchange: Exchange, config: Config) -> Taken:
+        """Take what the request may use out of what its key may. Raises a `GatewayError`."""
+        tokens = 0
+        if key.tokens_per_day:
+            chat = exchange.chat
+            await self._state.usage_read()
+            tokens = await self._offload.run(exchange.weight, partial(may_use, chat, config.max_tokens))
+        open = config.budgets_fail == "open"
+        now = self._clock.seconds()
+        return self._allowances.take(key, tokens, now, exchange.started_at, fails_open=open)
 
     async def _stream(self, request: GatewayRequest, exchange: Exchange) -> None:
+        config = request.running.config
+
         def head() -> None:
             headers = request.responseHeaders
             headers.setRawHeaders(b"Server", [b"aigateway"])
@@ -339,7 +382,7 @@ class Gateway:
                 headers.setRawHeaders(name, [value])
 
         def stalled() -> None:
-            exchange.note = f"the client read nothing for {self._config.write_stall:g} s (write_stall)"
+            exchange.note = f"the client read nothing for {config.write_stall:g} s (write_stall)"
             if request.channel is not None:
                 request.channel.abort()
 
@@ -348,17 +391,21 @@ class Gateway:
             exchange.dialect.writer(exchange.chat, exchange.id, int(self._wall())),
             self._clock,
             head=head,
-            ping=self._config.ping,
-            write_stall=self._config.write_stall,
+            ping=config.ping,
+            write_stall=config.write_stall,
             stalled=stalled,
         )
-        await self._executor.stream(exchange, client)
+        await self._executor.stream(request.running.attempts, exchange, client)
 
     async def _whole(self, request: GatewayRequest, exchange: Exchange) -> None:
-        reply = await self._executor.whole(exchange)
-        body = exchange.body
+        reply = await self._executor.whole(request.running.attempts, exchange)
+        body = exchange.current.body
         if body is None:
-            body = exchange.dialect.render_reply(reply, exchange.chat, exchange.id, int(self._wall()))
+            render = exchange.dialect.render_reply
+            created = int(self._wall())
+            body = await self._offload.run(
+                exchange.bytes_in, partial(render, reply, exchange.chat, exchange.id, created)
+            )
         self._send_answer(request, exchange, body)
 
     def _send_answer(self, request: GatewayRequest, exchange: Exchange, body: bytes) -> None:
@@ -372,7 +419,7 @@ class Gateway:
 
     async def _count(self, request: GatewayRequest, exchange: Exchange, name: str) -> None:
         """The tokens of the prompt, under ``name``."""
-        tokens = await self._executor.count(exchange)
+        tokens = await self._executor.count(request.running.attempts, exchange)
         self._send_answer(request, exchange, msgspec.json.encode({name: tokens}))
 
     # ------------------------------------------------------------------ models
@@ -380,13 +427,15 @@ class Gateway:
     def _models(self, request: GatewayRequest) -> listing.Models:
         """Those with a name that the caller may use."""
         key = key_of(request)
-        return [found for found in self._router.models() if self._router.allowed(key, found[0])]
+        router = request.running.router
+        return [found for found in router.models() if router.allowed(key, found[0])]
 
     def _owner(self, request: GatewayRequest, name: str) -> str | None:
         """The provider that is asked for ``name`` first; None where the error has been sent."""
         try:
-            if self._router.allowed(key_of(request), name):
-                return self._router.targets(name).targets[0][0]
+            router = request.running.router
+            if router.allowed(key_of(request), name):
+                return router.targets(name).targets[0][0]
             raise UnknownModel(f"no model {name[:200]!r} for this key", param="model", code="model_not_found")
         except GatewayError as error:
             self._send_error(request, error)
@@ -431,11 +480,18 @@ class Gateway:
     ) -> ErrorAnswer:
         """An error where there is no exchange, in the dialect that the path suggests."""
         path = target if target is not None else request.path if request is not None else b""
-        dialect = self._rules.of_path(path.partition(b"?")[0], request)
+        dialect = self._running.rules.of_path(path.partition(b"?")[0], request)
         return _with_id(dialect, error, Exchange(dialect, None, 0.0, 0.0).id)
 
+    def _brief(self, data: bytes) -> bytes | None:
+        """The refusal of a request that is not read, since the gateway is overloaded."""
+        return self._glance.refusal(data, self._running.rules) if self._capacity.strained else None
+
     def _refused(self, error: GatewayError, answer: ErrorAnswer) -> None:
-        """A request was refused by its head alone: it counts, too."""
+        """A request was refused by its head alone: it counts, too; but one that was refused since
+        the gateway is overloaded is counted as such alone, and is to cost no more than that."""
+        if isinstance(error, Overloaded):
+            return
         headers = dict(answer.headers)
         exchange = Exchange(DIALECTS[answer.dialect], None, self._clock.seconds(), self._wall())
         exchange.id = headers["x-aigateway-request-id"]  # the one that the client was told
@@ -447,21 +503,3 @@ def _with_id(dialect: ClientDialect, error: GatewayError, id: str) -> ErrorAnswe
     answer = dialect.render_error(error, id)
     ids = (("x-aigateway-request-id", id), (dialect.request_id_header, id))
     return ErrorAnswer(answer.status, answer.headers + ids, answer.body, dialect.name)
-
-
-def _sent(request: GatewayRequest, name: str) -> list[str]:
-    """The values of a header, as often as it was sent."""
-    try:
-        return [value.decode() for value in request.requestHeaders.getRawHeaders(name.encode(), [])]
-    except UnicodeDecodeError:
-        raise MalformedRequest(f"the header {name} is not UTF-8") from None
-
-
-def _asks_to_stream(request: GatewayRequest, raw: bytes) -> bool:
-    """``?stream=true`` counts where the body says nothing; a plain ``false`` there wins."""
-    asked = (request.args or {}).get(b"stream", [b""])[-1]
-    return _says_true(asked) and msgspec.json.decode(raw, type=_StreamField).stream is None
-
-
-def _says_true(text: bytes | None) -> bool:
-    return text is not None and text.strip().lower() in (b"true", b"1")

@@ -15,6 +15,7 @@ from aigateway.dialects.base import ErrorAnswer
 from aigateway.dialects.retry import retry_headers, told
 from aigateway.errors import (
     AccountExhausted,
+    BudgetUnknown,
     Forbidden,
     GatewayError,
     HeadTooLarge,
@@ -348,6 +349,7 @@ def errors() -> Iterator[GatewayError]:
         HeadTooLarge,
         InternalError,
         Overloaded,
+        BudgetUnknown,
         Stopping,
     )
     for kind in (
@@ -451,6 +453,7 @@ class ToClients(unittest.TestCase):
         ),
         (InternalError(""), (500, "api_error"), (500, "server_error", None), (500, "INTERNAL")),
         (Overloaded(""), (503, "overloaded_error"), (503, "server_error", None), (503, "UNAVAILABLE")),
+        (BudgetUnknown(""), (503, "overloaded_error"), (503, "server_error", None), (503, "UNAVAILABLE")),
         (Stopping(""), (503, "overloaded_error"), (503, "server_error", None), (503, "UNAVAILABLE")),
         (
             UpstreamRefused(""),

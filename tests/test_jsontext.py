@@ -10,7 +10,18 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aigateway.jsontext import MAX_DEPTH, BadJSON, check, escape_line_ends, json_string
+from aigateway import jsontext
+from aigateway.jsontext import (
+    MAX_DEPTH,
+    MAX_NAMES,
+    MAX_VALUES,
+    WINDOW,
+    BadJSON,
+    bound,
+    check,
+    escape_line_ends,
+    json_string,
+)
 
 _scalars = (
     st.none()
@@ -172,6 +183,68 @@ class Check(unittest.TestCase):
             self.assertFalse(fine)
         else:
             self.assertTrue(fine)
+
+
+class Windows(unittest.TestCase):
+    """A large text is looked at in windows; the answer is that of one look."""
+
+    def setUp(self) -> None:
+        before = jsontext.WINDOW, jsontext.FEW_VALUES
+        self.addCleanup(self._set, *before)
+
+    def _set(self, window: int, few: int) -> None:
+        jsontext.WINDOW, jsontext.FEW_VALUES = window, few
+
+    @settings(deadline=None, max_examples=200)
+    @given(_values, st.booleans(), st.integers(5, 40))
+    def test_takes_what_one_look_takes(self, value: Any, ascii_only: bool, window: int) -> None:
+        """Wherever the windows end, in a string, an escape or a character: JSON is taken, with an ``x``
+        added twice to an object it is not, and cut short it is not."""
+        raw = json.dumps([value], ensure_ascii=ascii_only).encode()
+        doubled = json.dumps([value, {"x": value, "y": 1}], ensure_ascii=ascii_only).encode()
+        doubled = doubled[:-2] + b', "x": 1}]'
+        self._set(window, 0)
+        try:
+            if depth(value) + 2 <= MAX_DEPTH:
+                check(raw)
+                self.assertIn("twice", refuses(doubled))
+                self.assertTrue(refuses(raw[:-1]))
+        finally:
+            self._set(WINDOW, 0)
+
+    @settings(deadline=None, max_examples=300)
+    @given(st.binary(max_size=40) | st.text('aä€😀"').map(str.encode), st.integers(5, 12))
+    def test_utf8(self, inner: bytes, window: int) -> None:
+        """What is not UTF-8 is refused with the place that one look finds."""
+        raw = b'"' + inner + b'"'
+        try:
+            raw.decode()
+        except UnicodeDecodeError as error:
+            expected = f"not valid UTF-8 at byte {error.start}"
+        else:
+            return
+        self._set(window, 0)
+        self.assertEqual(refuses(raw), expected)
+
+    def test_blanks_first(self) -> None:
+        """A megabyte of blanks before and after is no part of it."""
+        items = b",".join([b'{"a":[1,2,{"b":"c"}]}'] * 20_000)
+        check(b" " * 1_000_000 + b"[%b]" % items + b"\n" * 1_000_000)
+        self.assertIn("twice", refuses(b" " * 1_000_000 + b'[%b,{"a":1,"a":2}]' % items))
+
+    def test_how_much_it_takes(self) -> None:
+        """So many values, and names, as there may be, are taken; more are not. `bound` says so, too, of
+        what no decoder has looked at."""
+        check(b"[" + b",".join([b"1"] * (MAX_VALUES - 1)) + b"]")
+        self.assertEqual(
+            refuses(b"[" + b",".join([b"1"] * (MAX_VALUES + 1)) + b"]"), f"more than {MAX_VALUES} values"
+        )
+        check(b"[" + b",".join([b'{"a":0}'] * MAX_NAMES) + b"]")
+        self.assertEqual(
+            refuses(b"[" + b",".join([b'{"a":0}'] * (MAX_NAMES + 1)) + b"]"), f"more than {MAX_NAMES} names"
+        )
+        with self.assertRaises(BadJSON):
+            bound(b"[" * 100_000)
 
 
 def finite(value: Any) -> bool:

@@ -9,14 +9,18 @@ import unittest
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from prometheus_client.parser import text_string_to_metric_families
 
 from aigateway import __version__, metrics
 from aigateway.accounts import AccountState
+from aigateway.allowance import Allowed
+from aigateway.budget import Retrying
 from aigateway.counters import OTHER, Stats
 from aigateway.events import Usage
 from aigateway.histogram import BOUNDS
-from aigateway.metrics import CONTENT_TYPE, EDGES, MAX_SHOWN, exposition
+from aigateway.load import Load
+from aigateway.metrics import CONTENT_TYPE, EDGES, MAX_SHOWN, Gauges, exposition
 from aigateway.outcome import Attempt, Outcome
 
 DOCUMENT = Path(metrics.__file__).parents[1] / "docs" / "stats.md"
@@ -24,10 +28,33 @@ TTFB = "aigateway_model_attempt_ttfb_seconds_count"
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
+LOAD = Load(3, 2, 1, 0.25, True, {"max_lag": 7, "queue": 1})
+RETRIES = Retrying(denied=4, waiting=5, turned_away=6)
+CONNECTIONS = {"open": 7, "limit": 100, "turned_away": 8}
+STATE = {"healthy": True, "queued": 3, "usage_rows": 2}
+KEYS = {
+    "alice": Allowed(
+        active=1,
+        concurrency=2,
+        requests_in_minute=3,
+        requests_per_minute=4,
+        tokens_today=50,
+        tokens_reserved=6,
+        tokens_per_day=100,
+        tokens_left=44,
+        known=True,
+    )
+}
+
+
+def gauges(health: dict[str, list[AccountState]] | None = None) -> Gauges:
+    return Gauges(health or {}, LOAD, RETRIES, CONNECTIONS, STATE, KEYS)
+
+
 def samples(stats: Stats, health: dict[str, list[AccountState]] | None = None, now: float = 0.0) -> Samples:
     """The page as Prometheus reads it; no sample comes twice."""
     found: Samples = {}
-    for family in text_string_to_metric_families(exposition(stats, health or {}, now).decode()):
+    for family in text_string_to_metric_families(exposition(stats, gauges(health), now).decode()):
         for sample in family.samples:
             key = sample.name, frozenset(sample.labels.items())
             assert key not in found, f"twice: {key}"
@@ -37,6 +64,8 @@ def samples(stats: Stats, health: dict[str, list[AccountState]] | None = None, n
 
 def end(stats: Stats, *attempts: Attempt, ended: bool = True, **fields: Any) -> None:
     """The life of a request that took these attempts, and of them."""
+    if attempts:  # its usage is that of the last one
+        attempts = (*attempts[:-1], msgspec.structs.replace(attempts[-1], usage=fields.get("usage")))
     last = attempts[-1] if attempts else None
     values: dict[str, Any] = {
         "request_id": "req_1",
@@ -49,6 +78,7 @@ def end(stats: Stats, *attempts: Attempt, ended: bool = True, **fields: Any) -> 
         "provider": last and last.provider,
         "target_model": last and last.model,
         "account": last and last.account,
+        "attempts": attempts,
     }
     stats.begin("claude", bool(fields.get("streamed", True)))
     for attempt in attempts:
@@ -78,7 +108,8 @@ def busy() -> Stats:
         bytes_in=900,
     )
     end(stats, attempt("openai", "gpt-5", "a", seconds=5000.0, ttfb=0.001), seconds=5001.0, streamed=False)
-    end(stats, attempt(error="client_left"), result="client_left", simulated=True)
+    end(stats, attempt(error="client_left"), result="client_left", simulated=True, client="ci")
+    end(stats, attempt("openai", "gpt-5", "a", error="overtaken"), attempt(), usage=usage, client="ci")
     end(stats, attempt(error="timeout"), result="timeout", usage=Usage(1, 2, estimated=True))
     end(stats, result="no_route")
     end(stats, ended=False)
@@ -113,6 +144,8 @@ class Numbers(unittest.TestCase):
         for kind in ("requests", "attempts"):
             want(f"{kind}_total", row[kind]["ok"], result="ok")
             want(f"{kind}_total", row[kind]["client_left"], result="client_left")
+            if row[kind].get("overtaken"):
+                want(f"{kind}_total", row[kind]["overtaken"], result="overtaken")
             for error, number in row[kind]["errors"].items():
                 want(f"{kind}_total", number, result=error)
         want("streamed_requests_total", row["requests"]["streamed"])
@@ -137,11 +170,11 @@ class Numbers(unittest.TestCase):
         stats = busy()
         found, shown = samples(stats, now=160.5), dict(stats.snapshot(160.5))
         seen = self.check_row(found, "aigateway", "request", {}, shown)
-        for kind in ("provider", "model"):
+        for kind, timed in (("provider", "attempt"), ("model", "attempt"), ("client", "request")):
             rows: Any = shown[f"{kind}s"]
-            self.assertGreater(len(rows), 1)
+            self.assertTrue(rows)
             for name, row in rows.items():
-                seen |= self.check_row(found, f"aigateway_{kind}", "attempt", {kind: name}, row)
+                seen |= self.check_row(found, f"aigateway_{kind}", timed, {kind: name}, row)
         accounts: Any = shown["accounts"]
         for name, row in accounts.items():
             provider, account = name.split("/")
@@ -155,6 +188,23 @@ class Numbers(unittest.TestCase):
             ("aigateway_open_streams", frozenset[Any]()): opened["streams"],
             ("aigateway_open_requests", frozenset({("dialect", "claude")})): opened["dialects"]["claude"],
             ("aigateway_unmatched_ends_total", frozenset[Any]()): stats.unmatched_ends,
+            ("aigateway_denied_attempts_total", frozenset[Any]()): RETRIES.denied,
+            ("aigateway_waiting_requests", frozenset[Any]()): RETRIES.waiting,
+            ("aigateway_turned_away_requests_total", frozenset[Any]()): RETRIES.turned_away,
+            ("aigateway_open_connections", frozenset[Any]()): 7,
+            ("aigateway_turned_away_connections_total", frozenset[Any]()): 8,
+            ("aigateway_taken_requests", frozenset[Any]()): LOAD.active,
+            ("aigateway_taken_streams", frozenset[Any]()): LOAD.streams,
+            ("aigateway_queued_requests", frozenset[Any]()): LOAD.queued,
+            ("aigateway_lag_seconds", frozenset[Any]()): LOAD.lag,
+            ("aigateway_late", frozenset[Any]()): 1,
+            ("aigateway_refused_requests_total", frozenset({("limit", "max_lag")})): 7,
+            ("aigateway_refused_requests_total", frozenset({("limit", "queue")})): 1,
+            ("aigateway_state_healthy", frozenset[Any]()): 1,
+            ("aigateway_state_queued", frozenset({("kind", "signatures")})): 3,
+            ("aigateway_state_queued", frozenset({("kind", "usage")})): 2,
+            ("aigateway_key_tokens_today", frozenset({("client", "alice")})): 50,
+            ("aigateway_key_tokens_per_day", frozenset({("client", "alice")})): 100,
         }
         self.assertEqual(stats.unmatched_ends, 2)
         self.assertEqual(opened, {"requests": 2, "streams": 1, "dialects": {"claude": 2}})
@@ -197,7 +247,7 @@ class Numbers(unittest.TestCase):
         """An account is in one state of three; how long it rests, and for how many models, are gauges."""
         health = {
             "glm": [
-                AccountState("main", "ready", models=2),
+                AccountState("main", "ready", models=2, ejected=3),
                 AccountState("spare", "resting", 12.5, "upstream_busy"),
             ],
             "openai": [AccountState("main", "set_aside", None, "upstream_unauthorized")],
@@ -218,6 +268,7 @@ class Numbers(unittest.TestCase):
                 self.assertEqual(states, [account.state])
                 self.assertEqual(of("rest_seconds", provider, account.name), account.seconds or 0)
                 self.assertEqual(of("resting_models", provider, account.name), account.models)
+                self.assertEqual(of("ejected_models", provider, account.name), account.ejected)
 
 
 class Text(unittest.TestCase):
@@ -251,7 +302,7 @@ class Text(unittest.TestCase):
                     result=error or "ok",
                     usage=Usage(2, 3),
                 )
-            page = exposition(stats, {}, 0.0)
+            page = exposition(stats, gauges(), 0.0)
             sizes.append(page.count(b"\n"))
             found = samples(stats)
             tokens = {
@@ -276,7 +327,7 @@ class Text(unittest.TestCase):
 
     def test_names(self) -> None:
         """Names follow the conventions: the gateway's prefix, base units, ``_total`` on counters alone."""
-        page = exposition(busy(), {"glm": [AccountState("main", "ready")]}, 0.0)
+        page = exposition(busy(), gauges({"glm": [AccountState("main", "ready")]}), 0.0)
         self.assertTrue(page.endswith(b"\n"))
         for family in text_string_to_metric_families(page.decode()):
             self.assertTrue(family.name.startswith("aigateway_"))
@@ -293,7 +344,7 @@ class Text(unittest.TestCase):
 
     def test_the_document(self) -> None:
         """The tables in the documentation have every metric, with its labels, and no other."""
-        page = exposition(busy(), {"glm": [AccountState("main", "ready")]}, 0.0).decode()
+        page = exposition(busy(), gauges({"glm": [AccountState("main", "ready")]}), 0.0).decode()
         shown = {
             (
                 f"{family.name}_total" if family.type == "counter" else family.name,
@@ -311,9 +362,12 @@ class Text(unittest.TestCase):
             ("provider", {"provider"}),
             ("model", {"model"}),
             ("account", {"provider", "account"}),
+            ("client", {"client"}),
         ):
             for name, labels in documented(totals):
-                there = name.replace("aigateway_", f"aigateway_{scope}_").replace("_request_", "_attempt_")
+                there = name.replace("aigateway_", f"aigateway_{scope}_")
+                if scope != "client":
+                    there = there.replace("_request_", "_attempt_")
                 written.add((there, labels | more))
         self.assertEqual(shown, written)
 

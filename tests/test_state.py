@@ -160,7 +160,7 @@ class WriteBehind(StateTestCase):
         self.remember("a")
         self.assertFalse(self.threads.running)
         expected = {"configured": False, "healthy": True, "queued": 0, "dropped": 0, "entries": 1}
-        self.assertEqual(state.describe(), expected | {"bytes": self.store.bytes})
+        self.assertEqual(state.describe(), expected | {"usage_rows": 0, "bytes": self.store.bytes})
         self.assertEqual(os.listdir(self.path.parent.parent), [])
 
     def test_nothing_waits_for_it(self) -> None:
@@ -332,7 +332,7 @@ class Faults(StateTestCase):
         self.lock()
         self.remember("a")
         self.stop(state)
-        self.assertIn("1 signatures are lost", self.told()[-1])
+        self.assertIn("1 signatures and 0 rows of usage are lost", self.told()[-1])
 
     def test_no_place_for_it(self) -> None:
         """Where the file cannot be made, requests are served, and it is made once it can be."""

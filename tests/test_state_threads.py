@@ -16,9 +16,11 @@ import pytest_twisted
 from twisted.internet import reactor as global_reactor
 from twisted.internet.task import LoopingCall, deferLater
 
-from aigateway.events import ChatRequest, Message, ThinkingBlock, Thought, ToolUseBlock
+from aigateway.events import ChatRequest, Message, ThinkingBlock, Thought, ToolUseBlock, Usage
 from aigateway.signatures import SignatureStore, call_key
 from aigateway.state import State
+
+from .test_allowance import outcome
 
 reactor: Any = global_reactor
 THOUGHT = Thought((ThinkingBlock("hm", "E1"),))
@@ -65,11 +67,13 @@ async def test_the_reactor_goes_on(tmp_path: Path) -> None:
         await until(lambda: state.describe()["healthy"] and (tmp_path / "state.db").stat().st_size)
         other.execute("BEGIN EXCLUSIVE")
         store.remember("Ann", "claude", {KEY: THOUGHT})
+        state.book(outcome(Usage(1, 2)))
         heart.start(0.01)
         await until(lambda: not state.describe()["healthy"])
         heart.stop()
     finally:
         other.close()
         await state.stopService()
+    assert state.describe()["usage_rows"] == 0  # written when the other one had gone
     assert len(beats) > 10
     assert max(later - earlier for earlier, later in pairwise(beats)) < 0.25

@@ -6,7 +6,7 @@ import hashlib
 from typing import Any
 
 from aigateway.admission import PUBLIC
-from aigateway.config import ClientKey
+from aigateway.config import ClientKey, Limits
 from aigateway.stats import StatsService
 
 from .fakes import (
@@ -323,7 +323,10 @@ class AuthenticationTests(WebTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.start_answering(
-            key("alice", KEY), key("bob", "gw-secret-of-bob", models=("gpt-4o-*",)), hosts=("localhost",)
+            key("alice", KEY),
+            key("bob", "gw-secret-of-bob", models=("gpt-4o-*",)),
+            hosts=("localhost",),
+            limits=Limits(wrong_keys=0),
         )
 
     def routes(self) -> list[tuple[str, str]]:
