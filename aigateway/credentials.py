@@ -7,6 +7,7 @@ refresh token) and need a project. Formats are `aigateway.providers.antigravity`
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypeAlias
 
 import msgspec
 from twisted.internet.defer import Deferred
@@ -15,8 +16,8 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from .config import Account, Timeouts
-from .errors import UpstreamError, UpstreamFailed, UpstreamUnauthorized
+from .config import Account, Config, Timeouts
+from .errors import GatewayError, UpstreamFailed, UpstreamUnauthorized
 from .providers import antigravity, oauth
 from .providers.base import Credential, Kind, UpstreamRequest
 from .secret import Secret
@@ -28,28 +29,41 @@ ONBOARDING_TRIES = 10
 ONBOARDING_PAUSE = 3.0
 
 
+_Who: TypeAlias = tuple[str, Account]
+
+
 class Credentials:
-    """The credentials of all accounts. ``of`` is what a request waits for."""
+    """The credentials of all accounts of one configuration. ``of`` is what a request waits for."""
 
     def __init__(self, upstream: Upstream, timeouts: Timeouts, clock: IReactorTime) -> None:
         self._upstream = upstream
         self._timeouts = timeouts
         self._clock = clock
-        self._static: dict[tuple[str, str], Credential] = {}
-        self._signed_in: dict[tuple[str, str], _SignIn] = {}
+        self._static: dict[_Who, Credential] = {}
+        self._signed_in: dict[_Who, _SignIn] = {}
+
+    def renewed(self, config: Config) -> Credentials:
+        """Those of ``config``: an account that is the same there keeps its token, and whoever waits
+        for it. The others begin anew; what they had stays here, for requests that go on with it."""
+        fresh = Credentials(self._upstream, config.timeouts, self._clock)
+        for provider in config.providers.values():
+            for account in provider.accounts:
+                if (sign_in := self._signed_in.get((provider.name, account))) is not None:
+                    fresh._signed_in[provider.name, account] = sign_in
+        return fresh
 
     async def of(self, provider: str, kind: Kind, account: Account, base_url: str) -> Credential:
         """The credential of ``account``. Raises `UpstreamError` where it cannot be had."""
-        name = provider, account.name
-        if (credential := self._static.get(name)) is not None:
+        who = provider, account
+        if (credential := self._static.get(who)) is not None:
             return credential
         if kind.name != "antigravity":
             assert account.api_key is not None
-            credential = self._static[name] = Credential(account.api_key)
+            credential = self._static[who] = Credential(account.api_key)
             return credential
-        sign_in = self._signed_in.get(name)
+        sign_in = self._signed_in.get(who)
         if sign_in is None:
-            sign_in = self._signed_in[name] = _SignIn(
+            sign_in = self._signed_in[who] = _SignIn(
                 provider, account, base_url, self._upstream, self._timeouts, self._clock
             )
         if (credential := sign_in.current()) is not None:
@@ -58,7 +72,7 @@ class Credentials:
 
     def renew(self, provider: str, account: Account, refused: Secret | None) -> bool:
         """Forget the token ``refused`` by the provider; whether another one can be had."""
-        sign_in = self._signed_in.get((provider, account.name))
+        sign_in = self._signed_in.get((provider, account))
         return sign_in is not None and sign_in.forget(refused)
 
     def secrets(self) -> frozenset[Secret]:
@@ -118,7 +132,7 @@ class _SignIn:
     def _landed(self, result: Credential | Failure) -> None:
         self._flying = False
         waiting, self._waiting = self._waiting, []
-        if isinstance(result, Failure) and not result.check(UpstreamError):
+        if isinstance(result, Failure) and not result.check(GatewayError):
             self._log.failure("signing in {name} failed", result, name=self._name)
             result = Failure(UpstreamFailed(f"signing in at {self._provider} failed in the gateway"))
         for waiter in waiting:

@@ -18,7 +18,7 @@ from .accounts import AccountState
 from .attempts import Attempts
 from .client_stream import ClientStream
 from .errors import GatewayError, InternalError, Stopping, UpstreamSilent
-from .events import ChatReply, ChatRequest
+from .events import ChatReply
 from .exchange import Exchange
 from .upstream import Upstream
 
@@ -26,13 +26,14 @@ T = TypeVar("T")
 
 
 class Executor(Service):
-    """Runs exchanges. ``stopService`` refuses new ones and fires when the open ones are over,
+    """Runs exchanges, each by the attempts of the configuration that it began with; ``attempts`` are
+    those of the current one. ``stopService`` refuses new ones and fires when the open ones are over,
     or have been ended because the time for draining was."""
 
     _log = Logger()
 
     def __init__(self, attempts: Attempts, upstream: Upstream, drain: float, clock: IReactorTime) -> None:
-        self._attempts = attempts
+        self.attempts = attempts
         self._upstream = upstream
         self._drain_time = drain
         self._clock = clock
@@ -42,7 +43,7 @@ class Executor(Service):
 
     # ----------------------------------------------------------------- answers
 
-    async def stream(self, exchange: Exchange, client: ClientStream) -> None:
+    async def stream(self, attempts: Attempts, exchange: Exchange, client: ClientStream) -> None:
         """Stream the answer to ``client``.
 
         Raises a `GatewayError` only while nothing was sent. Afterwards an error is the
@@ -51,7 +52,7 @@ class Executor(Service):
         """
         client.open()
         try:
-            await self._bounded(exchange, self._attempts.stream(exchange, client))
+            await self._bounded(attempts, exchange, attempts.stream(exchange, client))
         except GatewayError as error:
             if not client.committed:
                 raise
@@ -68,26 +69,22 @@ class Executor(Service):
             exchange.chunks, exchange.bytes_out = client.chunks, client.bytes_out
             client.close()
 
-    async def whole(self, exchange: Exchange) -> ChatReply:
+    async def whole(self, attempts: Attempts, exchange: Exchange) -> ChatReply:
         """The whole answer. Raises a `GatewayError`."""
-        return await self._bounded(exchange, self._attempts.whole(exchange))
+        return await self._bounded(attempts, exchange, attempts.whole(exchange))
 
-    async def count(self, exchange: Exchange) -> int:
+    async def count(self, attempts: Attempts, exchange: Exchange) -> int:
         """The tokens of the prompt, the provider's count or an estimate. Raises a `GatewayError`."""
-        return await self._bounded(exchange, self._attempts.count(exchange))
+        return await self._bounded(attempts, exchange, attempts.count(exchange))
 
-    def explain(self, chat: ChatRequest, client: str | None, *, strict: bool) -> Mapping[str, object]:
-        """What would become of ``chat`` of ``client``'s. Raises a `GatewayError`."""
-        return self._attempts.explain(chat, client, strict=strict)
-
-    async def _bounded(self, exchange: Exchange, work: Coroutine[Any, Any, T]) -> T:
+    async def _bounded(self, attempts: Attempts, exchange: Exchange, work: Coroutine[Any, Any, T]) -> T:
         """Run ``work`` within the total limit, as one of the exchanges that a drain waits for."""
         if self.stopping:
             work.close()
             raise stopping()
         self._open.add(exchange)
         exchange.work = Deferred.fromCoroutine(work)
-        total = self._attempts.total(exchange)
+        total = attempts.total(exchange)
         timer = self._clock.callLater(total, exchange.interrupt, _total_silence(total))
         try:
             result: T = await exchange.work
@@ -107,7 +104,7 @@ class Executor(Service):
 
     def describe(self) -> Mapping[str, list[AccountState]]:
         """The accounts' health, for ``GET /stats``."""
-        return self._attempts.describe()
+        return self.attempts.describe()
 
     # ------------------------------------------------------------------ the end
 

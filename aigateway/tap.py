@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
-import signal
 import sys
 import time
-from types import FrameType
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -18,18 +18,24 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python import usage
 
-from . import __version__
+from . import __version__, descriptors
 from .attempts import Attempts
 from .channel import LINGER
 from .config import Account, Config, ConfigError, Provider, check_listen, load
 from .credentials import Credentials
 from .executor import Executor
+from .listening import Reach, with_backlog
+from .notify import READY, STOPPING, Notify, reloading
+from .offload import Offload
+from .reload import Reload
 from .routing import Router
 from .secret import Secret
+from .signals import Signals
 from .signatures import SignatureStore
 from .simulator import Simulators
 from .state import State
 from .stats import StatsService
+from .steady import keep_steady
 from .upstream import Upstream
 from .web import Gateway
 
@@ -48,6 +54,7 @@ class Options(usage.Options):
     ]
 
     config: Config
+    reachable: Reach
 
     def opt_version(self) -> None:
         """Print the version and exit."""
@@ -55,39 +62,51 @@ class Options(usage.Options):
         raise SystemExit(0)
 
     def postOptions(self) -> None:
+        self._cwd = os.getcwd()  # a daemon's is another
+        self.reachable = Reach()
         try:
-            if self["demo"]:
-                self.config = demo_config(self["listen"])
-            else:
-                self.config = load(self["config"], os.environ, cwd=os.getcwd(), listen=self["listen"])
+            self.config = self.read()
         except ConfigError as error:
             raise SystemExit(str(error)) from None
+
+    def read(self) -> Config:
+        """The configuration as it is now, by these options. Raises `ConfigError`."""
+        listen: str | None = self["listen"]
+        if self["demo"]:
+            return demo_config(listen, self.reachable)
+        return load(self["config"], os.environ, cwd=self._cwd, listen=listen, reachable=self.reachable)
 
 
 def makeService(options: Options) -> GatewayService:
     """The whole gateway as one service."""
     from twisted.internet import reactor
 
-    return compose(options.config, reactor)
+    keep_steady(reactor)
+    service = compose(options.config, reactor, options.read, options.reachable, Notify(os.environ))
+    service.gateway.site.files = descriptors.raise_limit()
+    descriptors.log_accepts_seldom(reactor)
+    # What is here now stays, so the garbage collector need not go through it while every stream waits.
+    gc.collect()
+    gc.freeze()
+    return service
 
 
-def compose(config: Config, reactor: Any) -> GatewayService:
+def compose(
+    config: Config,
+    reactor: Any,
+    read: Callable[[], Config] | None = None,
+    reachable: Callable[[str], bool] | None = None,
+    notify: Notify | None = None,
+) -> GatewayService:
     """The services of ``config`` on ``reactor``, not started yet. With ``config.demo``,
-    the simulated providers listen already, and the configuration is completed with them."""
+    the simulated providers listen already, and the configuration is completed with them.
+    ``read`` gives the configuration again, for `GatewayService.reload`."""
     simulators = None
     if config.demo:
         simulators = Simulators(reactor)
         config = with_simulators(config, simulators.listen())
-    stats = StatsService(reactor, summary_interval=config.summary_interval)
-    upstream = Upstream(reactor, config.limits)
-    credentials = Credentials(upstream, config.timeouts, reactor)
-    router = Router(config)
-    signatures = SignatureStore()
-    state = State(config.state, signatures, reactor)
-    attempts = Attempts(config, router, upstream, credentials, signatures, stats, reactor, time.time)
-    executor = Executor(attempts, upstream, config.drain, reactor)
-    gateway = Gateway(config, router, executor, stats, state, reactor, time.time)
-    return GatewayService(config, reactor, stats, state, executor, gateway, simulators)
+        read = None  # from nowhere
+    return GatewayService(config, reactor, simulators, read, reachable or Reach(), notify or Notify({}))
 
 
 class CannotListen(SystemExit, Exception):
@@ -98,10 +117,10 @@ class CannotListen(SystemExit, Exception):
 class GatewayService(MultiService):
     """Stats, state, executor, simulated providers and the port, started in this order.
 
-    Stopping is a sequence, where `MultiService` would stop all at once: new work is refused
-    and ``/health`` says so; after ``drain_delay`` the port closes; open requests finish
-    within ``drain``; then the state is written, and the stats stop last, when every outcome has
-    been recorded.
+    Stopping is a sequence, where `MultiService` would stop all at once: ``/health`` says so and
+    every answer is the last one on its connection; after ``drain_delay`` the port closes; open
+    requests, and those that come on connections that are kept, finish within ``drain``; then the
+    state is written, and the stats stop last, when every outcome has been recorded.
     """
 
     _log = Logger()
@@ -110,25 +129,53 @@ class GatewayService(MultiService):
         self,
         config: Config,
         reactor: Any,
-        stats: StatsService,
-        state: State,
-        executor: Executor,
-        gateway: Gateway,
         simulators: Simulators | None,
+        read: Callable[[], Config] | None,
+        reachable: Callable[[str], bool],
+        notify: Notify,
     ) -> None:
         super().__init__()
         self._config = config
         self._reactor = reactor
-        self.stats = stats
-        self.state = state
-        self.executor = executor
-        self.gateway = gateway
         self._simulators = simulators
-        self._signals = _Signals(reactor)
-        self._port = strports.service(_with_backlog(config), gateway.site, reactor=reactor)
-        for part in (stats, state, executor, simulators, self._port):
+        self._notify = notify
+        self.stats = StatsService(reactor, summary_interval=config.summary_interval)
+        self._upstream = Upstream(reactor, config.limits)
+        self._signatures = SignatureStore()
+        self.state = State(config.state, self._signatures, reactor)
+        self._offload = Offload(reactor, config.limits.offload)
+        self._credentials = Credentials(self._upstream, config.timeouts, reactor)
+        router = Router(config)
+        attempts = self._attempts(config, router, self._credentials)
+        self.executor = Executor(attempts, self._upstream, 0.0, reactor)  # who waits is `_stop`
+        self.gateway = Gateway(
+            config, router, self.executor, self.stats, self.state, reactor, time.time, self._offload
+        )
+        self._reload: Reload | None = None
+        if read is not None:
+            self._reload = self.gateway.reload = Reload(config, read, reachable, self.reconfigure, time.time)
+        self._signals = Signals(reactor, self.reload)
+        endpoint = with_backlog(config.listen, config.limits.backlog)
+        self._port = strports.service(endpoint, self.gateway.site, reactor=reactor)
+        for part in (self.stats, self.state, self.executor, simulators, self._port):
             if part is not None:
                 IService(part).setServiceParent(self)
+
+    def _attempts(
+        self, config: Config, router: Router, credentials: Credentials, previous: Attempts | None = None
+    ) -> Attempts:
+        return Attempts(
+            config,
+            router,
+            self._upstream,
+            credentials,
+            self._signatures,
+            self.stats,
+            self._reactor,
+            time.time,
+            offload=self._offload,
+            previous=previous,
+        )
 
     def privilegedStartService(self) -> None:
         try:
@@ -140,6 +187,7 @@ class GatewayService(MultiService):
     def startService(self) -> None:
         super().startService()
         self._signals.install()
+        self._reactor.callWhenRunning(self._notify, READY)
         config = self._config
         self._log.info(
             "aigateway {version} listens on {listen}; providers: {providers} ({origin})",
@@ -151,34 +199,53 @@ class GatewayService(MultiService):
         for note in config.notes:
             self._log.info("{note}", note=note)
 
+    def reload(self) -> None:
+        """Read the configuration again. Open exchanges go on with what they began with."""
+        if self._reload is None:
+            self._log.info("there is no configuration to read again ({origin})", origin=self._config.origin)
+            return
+        self._notify(reloading())
+        self._reload()
+        self._notify(READY)
+
+    def reconfigure(self, config: Config) -> None:
+        """Put ``config`` in the place of the configuration so far: all that is made of one is made
+        first, so that a failure changes nothing, and exchanged in one turn of the reactor."""
+        router = Router(config)
+        credentials = self._credentials.renewed(config)
+        attempts = self._attempts(config, router, credentials, self.executor.attempts)
+        self.gateway.reconfigure(config, router, attempts)
+        self.executor.attempts = attempts
+        self._config, self._credentials = config, credentials
+
     def stopService(self) -> Deferred[None]:
         Service.stopService(self)
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
-        begun = self._reactor.seconds()
-        self.executor.refuse_new()
-        if self._config.drain_delay:
-            await deferLater(self._reactor, self._config.drain_delay, lambda: None)
+        config, site = self._config, self.gateway.site
+        self._notify(STOPPING)
+        self.gateway.drain(min(config.drain_idle, config.drain))
+        if config.drain_delay:
+            await deferLater(self._reactor, config.drain_delay, lambda: None)
         await _stopped(self._port)
-        self.gateway.site.close_idle()
+        if site.channels:
+            self._log.info(
+                "waiting for {open} open requests on {connections} connections",
+                open=self.stats.stats.open_requests,
+                connections=len(site.channels),
+            )
+        await site.emptied(config.drain)
         await _stopped(self.executor)
-        self.gateway.site.close_idle()  # those that were busy before
-        left = self._config.drain + self._config.drain_delay - (self._reactor.seconds() - begun)
-        await self.gateway.site.emptied(max(left, LINGER))
+        site.close_idle()
+        await site.emptied(LINGER)
+        site.cut()
+        await site.emptied(LINGER)  # nobody waits for heavy work then: what has not begun is not done
+        self._offload.stop()
         if self._simulators is not None:
             await _stopped(self._simulators)
         await _stopped(self.state)
         await _stopped(self.stats)
-
-
-def _with_backlog(config: Config) -> str:
-    """The endpoint with the backlog of the limits, unless it names its own: Twisted's 50 makes
-    connections wait when many come at once."""
-    listen = config.listen
-    if not listen.startswith(("tcp:", "tcp6:", "ssl:")) or ":backlog=" in listen:
-        return listen
-    return f"{listen}:backlog={config.limits.backlog}"
 
 
 async def _stopped(service: Any) -> None:
@@ -188,31 +255,10 @@ async def _stopped(service: Any) -> None:
         await result
 
 
-class _Signals:
-    """SIGTERM and SIGINT drain, and then the process exits with status 0: by itself twistd
-    would re-raise the signal and so seem killed by it. The second one ends at once."""
-
-    def __init__(self, reactor: Any) -> None:
-        self._reactor = reactor
-
-    def install(self) -> None:
-        self._reactor.callWhenRunning(self._install)
-
-    def _install(self) -> None:
-        if getattr(self._reactor, "_installSignalHandlers", False):
-            for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, self._received)
-
-    def _received(self, number: int, frame: FrameType | None) -> None:
-        for one in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(one, signal.SIG_DFL)
-        self._reactor.callFromThread(self._reactor.stop)
-
-
-def demo_config(listen: str | None) -> Config:
+def demo_config(listen: str | None, reachable: Callable[[str], bool] | None = None) -> Config:
     """The configuration of ``--demo``: files and keys in the environment are ignored."""
     if listen is not None:
-        check_listen(listen)
+        check_listen(listen, reachable)
     config = Config(demo=True, origin="--demo: simulated providers, no key, no network")
     return config if listen is None else msgspec.structs.replace(config, listen=listen)
 

@@ -13,7 +13,7 @@ import signal
 import socket
 import subprocess
 import sysconfig
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from threading import Condition, Thread
 from typing import Any
@@ -26,11 +26,16 @@ waits for as long where the gateway works."""
 
 
 class Process:
-    """``twistd -n ARGUMENTS`` in the folder ``cwd``, with the checkout first on its path: an
-    older installed copy is never the one that is tested."""
+    """``twistd -n ARGUMENTS``, or another ``command``, in the folder ``cwd``, with the checkout
+    first on its path: an older installed copy is never the one that is tested."""
 
     def __init__(
-        self, *arguments: str, cwd: Path, environ: Mapping[str, str] | None = None, port: int = 0
+        self,
+        *arguments: str,
+        cwd: Path,
+        environ: Mapping[str, str] | None = None,
+        port: int = 0,
+        command: Sequence[str] | None = None,
     ) -> None:
         self.port = port
         self._lines: list[str] = []
@@ -38,7 +43,7 @@ class Process:
         self._news = Condition()
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
         self._process = subprocess.Popen(
-            [str(TWISTD), "-n", "--pidfile=", *arguments],
+            command or [str(TWISTD), "-n", "--pidfile=", *arguments],
             cwd=cwd,
             env=kept | {"PYTHONPATH": str(ROOT)} | dict(environ or {}),
             stdin=subprocess.DEVNULL,
@@ -58,6 +63,10 @@ class Process:
             with self._news:
                 lines.append(line.rstrip("\n"))
                 self._news.notify_all()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     @property
     def log(self) -> str:

@@ -7,6 +7,7 @@ import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 from unittest import TestCase
 
 import msgspec
@@ -40,7 +41,7 @@ KEY = '[[keys]]\nname = "alice"\nkey = "client-key"\n'
 DOCUMENT = Path(__file__).parent.parent / "docs" / "configuration.md"
 
 
-def read(text: str, environ: Mapping[str, str] | None = None, **options: str) -> Config:
+def read(text: str, environ: Mapping[str, str] | None = None, **options: Any) -> Config:
     files = {"secret.txt": "from-a-file\n", "empty.txt": "\n"}
 
     def read_file(path: str) -> str:
@@ -51,7 +52,7 @@ def read(text: str, environ: Mapping[str, str] | None = None, **options: str) ->
     return parse(text, environ or {}, origin="t.toml", read_file=read_file, **options)
 
 
-def problems(text: str, environ: Mapping[str, str] | None = None, **options: str) -> tuple[str, ...]:
+def problems(text: str, environ: Mapping[str, str] | None = None, **options: Any) -> tuple[str, ...]:
     try:
         read(text, environ, **options)
     except ConfigError as error:
@@ -601,7 +602,17 @@ class Document(TestCase):
     }
     # What is written otherwise than it is kept: no key of its own, or another one.
     NOT_KEYS: Mapping[str, set[str]] = {
-        "`[gateway]`": {"timeouts", "limits", "retries", "providers", "routes", "keys", "demo", "origin", "notes"},
+        "`[gateway]`": {
+            "timeouts",
+            "limits",
+            "retries",
+            "providers",
+            "routes",
+            "keys",
+            "demo",
+            "origin",
+            "notes",
+        },
         "`[providers.NAME]`": {"name", "base_urls", "headers", "timeouts"},
         "`[[keys]]`": {"digest"},
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -10,7 +11,7 @@ from twisted.internet.defer import Deferred
 
 from aigateway.config import Account, Limits, Timeouts
 from aigateway.credentials import Credentials
-from aigateway.errors import UpstreamFailed
+from aigateway.errors import Overloaded, UpstreamFailed
 from aigateway.providers import KINDS
 from aigateway.providers.base import Credential
 from aigateway.secret import Secret
@@ -118,6 +119,14 @@ class RefreshTests(OAuthTestCase):
             },
         )
         client.leave()
+        self.grant("ya29.secret")
+
+    def test_a_client_that_leaves_before_its_provider_was_asked(self) -> None:
+        """It has used nothing, and nothing is estimated."""
+        self.start_with(oauth())
+        self.ask_google().leave()
+        (attempt,) = self.outcome().attempts
+        self.assertEqual((attempt.error, attempt.usage), ("client_left", None))
         self.grant("ya29.secret")
 
     def test_a_token_is_renewed_early(self) -> None:
@@ -401,19 +410,27 @@ class NeverOnboardedTests(OAuthTestCase):
 
 
 class BugTests(GatewayTestCase):
-    def test_a_fault_of_our_own(self) -> None:
-        """A bug in the sign-in is logged once and fails who waits; the next one tries again."""
-        network = self.network
+    def sign_in(self, error: Exception) -> Callable[[], Deferred[Credential]]:
+        """What signs in anew each time, with a client that raises ``error``."""
 
         class BrokenUpstream(Upstream):
             async def fetch(self, *call: Any, **more: Any) -> Any:
-                raise ZeroDivisionError
+                raise error
 
-        upstream = BrokenUpstream(network, Limits())
-        credentials = Credentials(upstream, Timeouts(), network)
+        credentials = Credentials(BrokenUpstream(self.network, Limits()), Timeouts(), self.network)
+        return lambda: Deferred.fromCoroutine(
+            credentials.of("antigravity", KINDS["antigravity"](None), oauth(), "http://127.0.0.1:1")
+        )
+
+    def test_a_fault_of_our_own(self) -> None:
+        """A bug in the sign-in is logged once and fails who waits; the next one tries again."""
+        sign_in = self.sign_in(ZeroDivisionError())
         for _ in range(2):
-            waiting: Deferred[Credential] = Deferred.fromCoroutine(
-                credentials.of("antigravity", KINDS["antigravity"](None), oauth(), "http://127.0.0.1:1")
-            )
-            self.failureResultOf(waiting, UpstreamFailed)
+            self.failureResultOf(sign_in(), UpstreamFailed)
             self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_no_file_descriptor_left(self) -> None:
+        """That is no bug: who waits is told, and the log is not flooded with tracebacks."""
+        sign_in = self.sign_in(Overloaded("no file descriptor left", retry_after=1.0))
+        self.failureResultOf(sign_in(), Overloaded)
+        self.assertEqual(self.flushLoggedErrors(), [])

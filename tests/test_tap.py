@@ -16,7 +16,8 @@ from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
 from aigateway import __version__
-from aigateway.config import Config
+from aigateway.channel import LINGER
+from aigateway.config import Config, Limits
 from aigateway.providers import KINDS
 from aigateway.tap import GatewayService, Options, compose
 
@@ -31,8 +32,11 @@ from .fakes import (
     chunk,
     config,
     provider,
+    request_bytes,
 )
+from .test_offload import Threads
 
+IDLE = Config().drain_idle
 TOML = """
 [gateway]
 listen = "tcp:9999:interface=127.0.0.1"
@@ -169,6 +173,12 @@ class ServiceTestCase(GatewayTestCase):
         self.network.flush()
         return stopped
 
+    def assert_stops(self) -> None:
+        """It stops, once kept connections have been idle for long enough."""
+        stopped = self.stop()
+        self.advance(IDLE)
+        self.successResultOf(stopped)
+
     def answer(self, asked: Asked, text: str = "hi") -> None:
         asked.head()
         asked.finish(chunk(text), STOP, DONE)
@@ -184,7 +194,7 @@ class StartTests(ServiceTestCase):
         self.service.startService()
         (opened,) = [server for server in self.network.tcpServers if server[0] == GATEWAY_PORT]
         self.assertEqual(opened[2:], (1024, "127.0.0.1"))
-        self.successResultOf(self.stop())
+        self.assert_stops()
 
     def test_a_backlog_of_one_s_own(self) -> None:
         """An endpoint that names its backlog keeps it."""
@@ -193,7 +203,7 @@ class StartTests(ServiceTestCase):
         self.service.startService()
         (opened,) = [server for server in self.network.tcpServers if server[0] == GATEWAY_PORT]
         self.assertEqual(opened[2], 7)
-        self.successResultOf(self.stop())
+        self.assert_stops()
 
     def test_what_it_says(self) -> None:
         """One line: where it listens, for which providers, and where that is from; then what
@@ -204,7 +214,7 @@ class StartTests(ServiceTestCase):
             self.assertIn(word, line)
         self.assertIn("mind the gap", self.logged)
         self.assertNotIn("sk-secret-one", "".join(self.logged))
-        self.successResultOf(self.stop())
+        self.assert_stops()
 
     def test_a_port_that_is_taken(self) -> None:
         """It ends with one line that says so, not with a traceback."""
@@ -226,7 +236,7 @@ class StartTests(ServiceTestCase):
         client, asked = self.streaming()
         self.answer(asked)
         self.assertEqual(client.answer().text(), "hi")
-        self.successResultOf(self.stop())
+        self.assert_stops()
 
 
 class DemoTests(ServiceTestCase):
@@ -253,7 +263,7 @@ class DemoTests(ServiceTestCase):
                 self.assertTrue(self.outcomes[-1].simulated)
         health = self.ask(b"", path="/stats", method="GET").answer().json()["health"]
         self.assertEqual(set(health), set(KINDS))
-        self.successResultOf(self.stop())
+        self.assert_stops()
         self.assertEqual(self.network.ports, {9001: self.network.ports[9001]})
 
     def test_its_models_are_listed(self) -> None:
@@ -263,7 +273,7 @@ class DemoTests(ServiceTestCase):
         self.start_service(options.config)
         listed = self.ask(b"", path="/v1/models", method="GET").answer().json()["data"]
         self.assertLessEqual({"gpt-4", "glm-4", "gemini-2.0-flash-exp"}, {model["id"] for model in listed})
-        self.successResultOf(self.stop())
+        self.assert_stops()
 
 
 class StopTests(ServiceTestCase):
@@ -272,59 +282,157 @@ class StopTests(ServiceTestCase):
         return client.answers()[-1].status
 
     def test_the_order(self) -> None:
-        """New work is refused and ``/health`` says so at once; after ``drain_delay`` the port is
-        closed and idle connections are; open streams finish; the stats come last."""
+        """``/health`` says so at once; after ``drain_delay`` the port is closed; open streams
+        finish; the stats come last."""
         self.start_service(config(provider(accounts=("one", "two")), drain_delay=5.0, drain=30.0))
-        idle = self.client()
-        self.assertEqual(self.health(idle), 200)
+        self.assertEqual(self.health(self.client()), 200)
         client, asked = self.streaming()
         stopped = self.stop()
-        self.assertEqual(self.health(idle), 503)
-        self.assertEqual(self.ask().answer().status, 503)
+        self.assertEqual(self.health(self.client()), 503)
         self.assertIn(GATEWAY_PORT, self.network.ports)
         self.advance(5)
         self.assertNotIn(GATEWAY_PORT, self.network.ports)
-        self.assertIsNotNone(idle.lost)
         self.assertIsNone(client.lost)
         self.assertNoResult(stopped)
         self.answer(asked)
+        self.advance(IDLE)
         self.successResultOf(stopped)
         self.assertTrue(client.answer().whole)
         last, summary = self.logged[-2:]
         self.assertIn(" ok 200", last)
-        self.assertIn("Since the start: 2 requests", summary)
+        self.assertIn("Since the start: 1 requests", summary)
+
+    def test_whoever_still_comes_is_served(self) -> None:
+        """While the port is yet open, whoever has not heard of the end is answered, and told
+        that this was the last answer on the connection."""
+        self.start_service(config(provider(accounts=("one", "two")), drain_delay=5.0))
+        stopped = self.stop()
+        client, asked = self.streaming()
+        self.answer(asked)
+        answer = client.answer()
+        self.assertEqual((answer.status, answer.headers["connection"]), (200, "close"))
+        self.assertTrue(answer.whole)
+        self.assertIsNotNone(client.lost)
+        self.advance(5)
+        self.successResultOf(stopped)
 
     def test_the_port_closes_at_once_by_default(self) -> None:
         """Without ``drain_delay`` nobody new comes in."""
         self.start_service()
-        client, asked = self.streaming()
+        _, asked = self.streaming()
         stopped = self.stop()
         self.assertNotIn(GATEWAY_PORT, self.network.ports)
         self.assertNoResult(stopped)
         self.answer(asked)
         self.successResultOf(stopped)
-        self.assertEqual(client.answer().text(), "hi")
 
-    def test_what_is_left_after_drain_is_cut(self) -> None:
-        """Then the service has stopped, whoever was still there."""
+    def test_a_request_on_a_kept_connection(self) -> None:
+        """It is served like any other, once: a client that was not told that the connection is
+        about to close has nowhere else to ask without failing first."""
+        self.start_service()
+        kept = self.client()
+        self.assertEqual(self.health(kept), 200)
+        stopped = self.stop()
+        self.advance(IDLE - 1)
+        self.assertIsNone(kept.lost)
+        kept.ask("POST", "/v1/chat/completions", chat())
+        self.answer(self.provider.asked[-1])
+        last = kept.answers()[-1]
+        self.assertEqual((last.status, last.headers["connection"], last.text()), (200, "close", "hi"))
+        self.assertIsNotNone(kept.lost)
+        self.successResultOf(stopped)
+
+    def test_an_idle_connection(self) -> None:
+        """On which nothing comes for ``drain_idle`` seconds, it is closed, and holds nobody."""
+        self.start_service()
+        kept, new = self.client(), self.client()
+        self.health(kept)
+        stopped = self.stop()
+        self.advance(IDLE - 0.1)
+        self.assertEqual((kept.lost, new.lost), (None, None))
+        self.assertNoResult(stopped)
+        self.advance(0.1)
+        self.assertNotIn(None, (kept.lost, new.lost))
+        self.successResultOf(stopped)
+
+    def test_a_slow_upload(self) -> None:
+        """A request that is being sent is waited for by its own deadlines, not by those of an
+        idle connection."""
+        self.start_service()
+        kept = self.client()
+        body = request_bytes("POST", "/v1/chat/completions", chat())
+        stopped = self.stop()
+        kept.send(body[:20])
+        self.advance(IDLE + 1)
+        kept.send(body[20:-20])
+        self.advance(IDLE + 1)
+        kept.send(body[-20:])
+        self.answer(self.provider.asked[-1])
+        self.assertEqual(kept.answer().status, 200)
+        self.successResultOf(stopped)
+
+    def test_after_a_stream(self) -> None:
+        """A client whose answer began before the end of the gateway was known may ask once more
+        on its connection, which is kept as long as an idle one."""
         self.start_service()
         client, asked = self.streaming()
-        asked.head()
-        self.tell(asked, chunk("hi"))
+        self.tell_first(asked)
         stopped = self.stop()
-        self.advance(30)
+        self.advance(IDLE + 1)
+        asked.finish(STOP, DONE)
+        self.network.flush()
+        self.assertIsNone(client.lost)
+        self.assertEqual(self.health(client), 503)
+        self.assertIsNotNone(client.lost)
+        self.successResultOf(stopped)
+
+    def test_what_is_left_after_drain_is_cut(self) -> None:
+        """Then the service has stopped, whoever was still there; the stream has an error frame."""
+        self.start_service()
+        client, asked = self.streaming()
+        self.tell_first(asked)
+        stopped = self.stop()
+        self.advance(29.9)
+        self.assertNoResult(stopped)
+        self.advance(0.1)
         self.successResultOf(stopped)
         self.assertEqual((client.answer().events()[-1], client.answer().whole), ("error", False))
         self.assertTrue(asked.aborted)
+        self.assertEqual(self.outcomes[-1].result, "stopping")
 
-    def test_a_kept_connection_is_closed_after_its_answer(self) -> None:
-        """A client whose answer was the last one does not keep the port's end open."""
-        self.start_service()
-        client, asked = self.streaming()
+    def test_heavy_work_is_not_waited_for(self) -> None:
+        """Those who wait for heavy work are gone before its thread is ended: so it does what it is at, and
+        none of what is queued behind that."""
+        at_the_end: list[str] = []
+        case = self
+
+        class Stopped(Threads):
+            def stop(self) -> None:
+                at_the_end.extend(outcome.result for outcome in case.outcomes)
+
+        self.start_service(config(drain=0.0, limits=Limits(offload=1)))
+        threads = self.service._offload._threads = Stopped()
+        self.ask()
+        self.assertEqual(len(threads.jobs), 1)
         stopped = self.stop()
-        self.answer(asked)
+        self.advance(LINGER)
         self.successResultOf(stopped)
-        self.assertIsNotNone(client.lost)
+        self.assertEqual(at_the_end, ["client_left"])
+
+    def test_without_a_drain(self) -> None:
+        """``drain`` 0 ends everything at once, kept connections too."""
+        self.start_service(config(provider(accounts=("one", "two")), drain=0.0))
+        kept = self.client()
+        self.health(kept)
+        client, asked = self.streaming()
+        self.tell_first(asked)
+        self.successResultOf(self.stop())
+        self.assertEqual(client.answer().events()[-1], "error")
+        self.assertIsNotNone(kept.lost)
+
+    def tell_first(self, asked: Asked) -> None:
+        asked.head()
+        self.tell(asked, chunk("hi"))
 
     def test_the_summary_is_on_a_timer(self) -> None:
         """While there is something to tell; and it ends with the service."""
@@ -335,4 +443,4 @@ class StopTests(ServiceTestCase):
         self.assertEqual(len([line for line in self.logged if "Since the start" in line]), 1)
         self.advance(60)
         self.assertEqual(len([line for line in self.logged if "Since the start" in line]), 1)
-        self.successResultOf(self.stop())
+        self.assert_stops()

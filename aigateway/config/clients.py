@@ -10,6 +10,7 @@ from .reading import Table
 from .records import ClientKey, Route, Target, Timeouts
 
 DIALECTS = ("claude", "openai")
+BUDGETS_FAIL = ("closed", "open")
 
 
 def read_routes(tables: Iterable[Table], providers: Collection[str]) -> Iterable[Route]:
@@ -48,8 +49,8 @@ def _targets(route: Table, providers: Collection[str]) -> Iterable[Target]:
         yield Target(name, model or None)
 
 
-def read_keys(tables: Iterable[Table]) -> Iterable[ClientKey]:
-    """The clients' keys, of which only digests are kept."""
+def read_keys(tables: Iterable[Table], *, stored: bool) -> Iterable[ClientKey]:
+    """The clients' keys, of which only digests are kept. ``stored``: what they use outlives the process."""
     names: set[str] = set()
     places: dict[bytes, str] = {}
     for number, table in enumerate(tables, 1):
@@ -61,8 +62,11 @@ def read_keys(tables: Iterable[Table]) -> Iterable[ClientKey]:
         models = table.words("models")
         if "models" in table and not models:
             table.problem("models", "allows no model; leave it out to allow all")
+        limits = table.numbers(ClientKey)
+        if limits.get("tokens_per_day") and not stored:
+            table.note("tokens_per_day", "begins anew with each start, since no `state` is configured")
         table.close()
-        yield ClientKey(name=name, digest=digest, dialect=dialect, models=models)
+        yield ClientKey(name=name, digest=digest, dialect=dialect, models=models, **limits)
 
 
 def _digest(table: Table) -> bytes:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from . import values
-from .clients import DIALECTS, read_keys, read_routes
+from .clients import BUDGETS_FAIL, DIALECTS, read_keys, read_routes
 from .providers import read_provider
 from .reading import ConfigError, Source, Table
 from .records import LOOPBACK_HOSTS, Config, Limits, Retries, Timeouts
@@ -42,16 +42,25 @@ class NothingConfigured(ConfigError):
         )
 
 
-def load(path: str | None, environ: Mapping[str, str], *, cwd: str, listen: str | None = None) -> Config:
+def load(
+    path: str | None,
+    environ: Mapping[str, str],
+    *,
+    cwd: str,
+    listen: str | None = None,
+    reachable: Callable[[str], bool] | None = None,
+) -> Config:
     """The configuration in the file ``path``, else in ``aigateway.toml`` in ``cwd``, else
-    from the keys in ``environ``. ``listen`` overrides what a file says. Raises `ConfigError`.
+    from the keys in ``environ``. ``listen`` overrides what a file says. ``reachable`` knows better
+    than the endpoint's spelling whether other machines may reach it, or raises ``ValueError``.
+    Raises `ConfigError`.
 
     ``file:`` values are taken from the folder of the configuration file.
     """
     name = path or FILE_NAME
     full = os.path.join(cwd, name)
     if path is None and not os.path.exists(full):
-        return _from_environment(environ, cwd, listen)
+        return _from_environment(environ, cwd, listen, reachable)
     try:
         text = _read_text(full)
     except OSError as error:
@@ -59,7 +68,8 @@ def load(path: str | None, environ: Mapping[str, str], *, cwd: str, listen: str 
     except ValueError:
         raise ConfigError((f"{name}: is not UTF-8 text",)) from None
     folder = os.path.dirname(full)
-    return parse(text, environ, origin=name, listen=listen, read_file=_reader(folder))
+    reader = _reader(folder)
+    return parse(text, environ, origin=name, listen=listen, read_file=reader, reachable=reachable)
 
 
 def parse(
@@ -69,6 +79,7 @@ def parse(
     origin: str,
     listen: str | None = None,
     read_file: Callable[[str], str] | None = None,
+    reachable: Callable[[str], bool] | None = None,
 ) -> Config:
     """The configuration that ``text`` says; ``origin`` stands before every message.
 
@@ -80,10 +91,12 @@ def parse(
     except tomllib.TOMLDecodeError as error:
         raise ConfigError((f"{origin}: this is not TOML: {error}",)) from None
     source = Source(origin, text, environ, read_file or _read_text)
-    return _config(document, source, origin, listen)
+    return _config(document, source, origin, listen, reachable)
 
 
-def _from_environment(environ: Mapping[str, str], cwd: str, listen: str | None) -> Config:
+def _from_environment(
+    environ: Mapping[str, str], cwd: str, listen: str | None, reachable: Callable[[str], bool] | None
+) -> Config:
     providers = {
         kind: {"accounts": [{"name": "env", "api_key": f"env:{name}"}]}
         for kind, name in ENVIRONMENT.items()
@@ -93,20 +106,27 @@ def _from_environment(environ: Mapping[str, str], cwd: str, listen: str | None) 
         raise NothingConfigured
     origin = "the environment"
     source = Source(origin, "", environ, _reader(cwd))
-    return _config({"providers": providers}, source, origin, listen)
+    return _config({"providers": providers}, source, origin, listen, reachable)
 
 
-def _config(document: Mapping[str, object], source: Source, origin: str, listen: str | None) -> Config:
+def _config(
+    document: Mapping[str, object],
+    source: Source,
+    origin: str,
+    listen: str | None,
+    reachable: Callable[[str], bool] | None,
+) -> Config:
     root = Table(document, "", source)
     gateway = root.table("gateway")
     settings: dict[str, Any] = gateway.numbers(Config)
     settings["strict"] = gateway.flag("strict", False)
     settings["chat_completions_dialect"] = gateway.choice("chat_completions_dialect", DIALECTS, "claude")
     settings["state"] = gateway.checked("state", values.store_url)
+    settings["budgets_fail"] = gateway.choice("budgets_fail", BUDGETS_FAIL, "closed")
     settings["hosts"] = _hosts(gateway)
     # A key table with a mistake in it shows the intent: one complaint is enough.
     keyed = bool(document.get("keys"))
-    settings["listen"] = _listen(gateway, source, listen, keyed)
+    settings["listen"] = _listen(gateway, source, listen, keyed, reachable)
     gateway.close()
 
     timeouts = Timeouts(**root.table("timeouts").all_numbers(Timeouts))
@@ -117,7 +137,7 @@ def _config(document: Mapping[str, object], source: Source, origin: str, listen:
         source.problem("providers", "there are none; expected a table such as [providers.openai]")
     providers = [read_provider(name, table, timeouts) for name, table in tables.items()]
     routes = tuple(read_routes(root.tables("routes"), tables))
-    keys = tuple(read_keys(root.tables("keys")))
+    keys = tuple(read_keys(root.tables("keys"), stored=settings["state"] is not None))
     root.close()
     if source.problems:
         raise ConfigError(tuple(source.problems))
@@ -137,13 +157,19 @@ def _config(document: Mapping[str, object], source: Source, origin: str, listen:
 # ------------------------------------------------------------------- [gateway]
 
 
-def _listen(gateway: Table, source: Source, override: str | None, keyed: bool) -> str:
+def _listen(
+    gateway: Table,
+    source: Source,
+    override: str | None,
+    keyed: bool,
+    reachable: Callable[[str], bool] | None,
+) -> str:
     """The endpoint to listen on, refused where anybody could reach it without a key."""
     configured = gateway.text("listen", Config().listen)
     description = configured if override is None else override
     place = gateway.at("listen") if override is None else "--listen"
     try:
-        private = values.is_private(description)
+        private = values.is_private(description) or (reachable is not None and not reachable(description))
     except ValueError as error:
         source.problem(place, str(error))
         return description
@@ -164,11 +190,11 @@ def _listen(gateway: Table, source: Source, override: str | None, keyed: bool) -
     return description
 
 
-def check_listen(description: str) -> None:
+def check_listen(description: str, reachable: Callable[[str], bool] | None = None) -> None:
     """Raise `ConfigError` unless ``description`` (from the command line) is an endpoint that
     nobody but this machine can reach: the rule where no client keys are configured."""
     try:
-        private = values.is_private(description)
+        private = values.is_private(description) or (reachable is not None and not reachable(description))
     except ValueError as error:
         raise ConfigError((f"--listen: {error}",)) from None
     if not private:

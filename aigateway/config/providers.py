@@ -53,6 +53,7 @@ TAKES = (
     "json_schema",
     "penalties",
     "seed",
+    "prefill",
 )
 """What a server may take otherwise than its kind does."""
 

@@ -57,7 +57,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     max_streams: Count = 5_000
     queue: CountOrNone = 100
     queue_wait: Seconds = 1.0
-    max_lag: SecondsOrOff = 0.25
+    max_lag: SecondsOrOff = 0.1
     account_queue: CountOrNone = 100
     wrong_keys: CountOrNone = 20
     offload: Count = 256 * 1024
@@ -151,12 +151,20 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
 
 class ClientKey(msgspec.Struct, frozen=True, kw_only=True):
     """A key that a client may come with, kept as its SHA-256 only. ``models`` are patterns
-    of what it may ask for; none means all."""
+    of what it may ask for; none means all. Of what it may use (`aigateway.allowance`), 0 is no limit."""
 
     name: str
     digest: bytes
     dialect: str | None = None
     models: tuple[str, ...] = ()
+    concurrency: CountOrNone = 0
+    requests_per_minute: CountOrNone = 0
+    tokens_per_day: CountOrNone = 0
+
+    @property
+    def limited(self) -> bool:
+        """Whether there is anything that it may not use without end."""
+        return bool(self.concurrency or self.requests_per_minute or self.tokens_per_day)
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
@@ -167,8 +175,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     chat_completions_dialect: str = "claude"
     strict: bool = False
     state: str | None = None
+    budgets_fail: str = "closed"
     drain: SecondsOrOff = 30.0
     drain_delay: SecondsOrOff = 0.0
+    drain_idle: SecondsOrOff = 5.0
     write_stall: Seconds = 60.0
     ping: SecondsOrOff = 15.0
     max_tokens: Count = 8192
