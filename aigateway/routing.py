@@ -123,6 +123,12 @@ def _listed(config: Config) -> dict[str, Route]:
 
 
 def _defaults(config: Config) -> Iterator[Route]:
+    if config.demo and config.providers:
+        # Any model of a simulated provider, its faults above all; and one to fall back to.
+        second = Target("anthropic", "claude-haiku-4-5")
+        yield Route(model="failover/*", targets=(Target("openai"), second))
+        for provider in config.providers:
+            yield Route(model=f"{provider}/*", targets=(Target(provider),))
     for pattern, kinds in DEFAULT_ROUTES:
         for kind in kinds:
             if name := _provider_of(config, kind):

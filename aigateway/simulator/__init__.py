@@ -16,31 +16,11 @@ without calls, names of tools that are none, fields that do not exist (Anthropic
 histories without the signed thoughts that must be in them (Claude's, Gemini 3's), or with
 ones that this provider never signed. A signature holds good after a restart.
 
-A model name can also ask for a fault, in the provider's own form of it:
-
-=================================  ====================================================
-``fault-429``                      rate limited
-``fault-429-retry-2``              the same, with ``Retry-After: 2``
-``fault-500``                      the server failed
-``fault-401``                      the key is refused
-``fault-silent``                   the request is taken and never answered
-``fault-silent-after-headers``     the response's head, then nothing
-``fault-stall-mid-stream``         some text, then nothing
-``fault-cut``                      some text, then the connection is closed
-``fault-cut-mid-utf8``             the same, in the middle of a character
-``fault-clean-end-without-marker`` some text, then a clean end of HTTP but not of the answer
-``fault-error-in-stream``          some text, then the provider's error frame
-``fault-error-first``              the error frame comes first
-``fault-error-in-200``             HTTP 200 with an error as its JSON body
-``fault-html``                     HTTP 200 with a page
-``fault-redirect``                 302 to another port
-=================================  ====================================================
-
-Asked for a whole answer, "some text" is the first half of the JSON body, and an error frame
-is the error as the body; Gemini refuses a key with a 400. The same names as an API key or
-access token, or as a refresh token (whose access tokens then have that name), rehearse the
-fault for that one account, whatever the model; the refresh token ``revoked`` is refused with
-``invalid_grant``.
+A model name can also ask for a fault, in the provider's own form of it (``fault-429``,
+``fault-cut-after-3``): `faults` has their names, ``docs/faults.md`` what becomes of each. The same
+names as an API key or access token, or as a refresh token (whose access tokens then have that
+name), rehearse the fault for that one account, whatever the model; the refresh token ``revoked``
+is refused with ``invalid_grant``.
 """
 
 from .provider import (

@@ -51,7 +51,8 @@ class Prompt(msgspec.Struct, frozen=True, kw_only=True):
     ``text`` is the last user text; ``said`` is all that the user said since the model last
     spoke, where an agent puts more around it; ``tool_results`` are those that came since then.
     ``tools`` are those that may be called, ``forced`` if one of them must be. ``schema`` is
-    that of the JSON which the whole answer must be, empty where any object will do.
+    that of the JSON which the whole answer must be, empty where any object will do. ``begun`` is
+    the beginning of the answer, which is to be gone on with.
     """
 
     text: str = ""
@@ -64,6 +65,7 @@ class Prompt(msgspec.Struct, frozen=True, kw_only=True):
     think: bool = False
     max_tokens: int | None = None
     schema: dict[str, object] | None = None
+    begun: str = ""
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -106,13 +108,16 @@ def answer(prompt: Prompt) -> Answer:
     or a forced tool, calls the first one, all of these only until its result has come; where
     JSON is demanded, a sample of it; a tool result is quoted; images are acknowledged; "count
     to N" counts, one number a piece; anything else is quoted back. Text that answers Chinese,
-    Japanese or Korean is Chinese. A tool call is never cut by ``max_tokens``.
+    Japanese or Korean is Chinese. A tool call is never cut by ``max_tokens``. An answer that was
+    begun goes on behind its beginning, where that is what would have been said; else it is said whole.
     """
     chinese = _HAS_CJK.search(prompt.text) is not None
     thinking = _pieces(_thinking(chinese)) if prompt.think else ()
     if not prompt.tool_results and (call := _call(prompt)) is not None:
         return Answer(thinking, call=call)
     text = _text(prompt, chinese) if prompt.schema is None else _pieces(_json(prompt, prompt.schema, chinese))
+    if prompt.begun:
+        text = _pieces("".join(text).removeprefix(prompt.begun))
     if prompt.max_tokens is None:
         return Answer(thinking, text)
     kept_thinking = _keep(thinking, prompt.max_tokens)

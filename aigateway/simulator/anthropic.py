@@ -7,6 +7,7 @@ https://api.anthropic.com/v1/messages. Reading a request is in `messages`, what 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import msgspec
@@ -61,6 +62,16 @@ BETA_FIELDS = FIELDS | {
 }
 """What is taken too with an ``anthropic-beta`` header, whichever beta it names."""
 
+_TYPES = {
+    401: "authentication_error",
+    402: "billing_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    504: "timeout_error",
+    529: "overloaded_error",
+}
 _OVERLOADED = {
     "type": "error",
     "error": {"type": "overloaded_error", "message": "Overloaded"},
@@ -71,7 +82,9 @@ _OVERLOADED = {
 class AnthropicWire:
     stream_type = "text/event-stream; charset=utf-8"
     json_type = "application/json"
-    fault_after = 4
+    lead = 3
+    trailer = 1
+    ping = b'event: ping\ndata: {"type":"ping"}\n\n'
 
     def __init__(self) -> None:
         self.signer = Signer("simulated anthropic")
@@ -150,8 +163,45 @@ class AnthropicWire:
         )
         return self.refusal(message, "rate_limit_error", 429, retry_after_header(retry_after))
 
+    def busy_until(self, asked: Asked, seconds: int) -> Response:
+        """https://docs.anthropic.com/en/api/rate-limits, "Response headers"."""
+        limits = (
+            ("anthropic-ratelimit-requests-limit", "50"),
+            ("anthropic-ratelimit-requests-remaining", "0"),
+            ("anthropic-ratelimit-requests-reset", _date(asked.created + seconds)),
+            ("anthropic-ratelimit-tokens-limit", "50000"),
+            ("anthropic-ratelimit-tokens-remaining", "49000"),
+            ("anthropic-ratelimit-tokens-reset", _date(asked.created)),
+        )
+        return self._limited(limits)
+
+    def too_big(self) -> Response:
+        message = "Extra usage is required for long context requests."
+        return self.refusal(message, "rate_limit_error", 429)
+
+    def exhausted(self, asked: Asked, seconds: int) -> Response:
+        """A subscription's five hours."""
+        unified = "anthropic-ratelimit-unified-"
+        reset = str(asked.created + seconds)
+        limits = (
+            (unified + "status", "rejected"),
+            (unified + "representative-claim", "five_hour"),
+            (unified + "5h-status", "rejected"),
+            (unified + "5h-reset", reset),
+            (unified + "reset", reset),
+        )
+        return self._limited(limits)
+
+    def _limited(self, limits: tuple[tuple[str, str], ...]) -> Response:
+        busy = self.busy(None)
+        return msgspec.structs.replace(busy, headers=busy.headers + limits)
+
     def failed(self) -> Response:
         return self.refusal("Internal server error", "api_error", 500)
+
+    def refused_with(self, status: int) -> Response:
+        type_ = _TYPES.get(status, "api_error" if status >= 500 else "invalid_request_error")
+        return self.refusal(f"The simulated server answers with {status}.", type_, status)
 
     def error_frame(self, asked: Asked, after: int) -> bytes:
         return b"event: error\ndata: %b\n\n" % msgspec.json.encode(_OVERLOADED)
@@ -256,6 +306,10 @@ def _stop_reason(answer: Answer) -> str:
     if answer.call is not None:
         return "tool_use"
     return "max_tokens" if answer.cut else "end_turn"
+
+
+def _date(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
 def _frame(event: Event) -> bytes:

@@ -42,6 +42,8 @@ class Message(msgspec.Struct):
     content: str | list[_Part] | None = None
     tool_calls: list[_ToolCall] | None = None
     tool_call_id: str | None = None
+    prefix: bool | None = None
+    partial: bool | None = None
 
     @property
     def text(self) -> str:
@@ -110,6 +112,7 @@ class Body(msgspec.Struct):
     reasoning_effort: str | None = None
     thinking: _Thinking | None = None
     response_format: _ResponseFormat | None = None
+    continue_final_message: bool | None = None
 
 
 def prompt_of(body: Body, messages: list[Message], *, think: bool) -> Prompt:
@@ -129,7 +132,17 @@ def prompt_of(body: Body, messages: list[Message], *, think: bool) -> Prompt:
         think=think,
         max_tokens=body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens,
         schema=body.response_format.schema if body.response_format else None,
+        begun=_begun(body, messages),
     )
+
+
+def _begun(body: Body, messages: list[Message]) -> str:
+    """The beginning of the answer. OpenAI itself goes on with none; servers of its dialect do where
+    they are told so: DeepSeek and Mistral, Moonshot, vLLM."""
+    last = messages[-1] if messages else None
+    if last is None or last.role != "assistant":
+        return ""
+    return last.text if last.prefix or last.partial or body.continue_final_message else ""
 
 
 def _offered(body: Body) -> tuple[OfferedTool, ...]:

@@ -7,6 +7,7 @@ names, a signature in an empty thought part, none on tool calls, and no candidat
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import msgspec
@@ -66,18 +67,26 @@ class CodeAssistWire(GoogleWire):
         """Without a time it is the "soft" form, which says nothing but that it is so."""
         if retry_after is None:
             return super().busy(None)
+        return self._used_up("RATE_LIMIT_EXCEEDED", retry_after, {}, retry_after)
+
+    def exhausted(self, asked: Asked, seconds: int) -> Response:
+        """The pool of an account and model is empty: for hours or days."""
+        date = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(asked.created + seconds))
+        return self._used_up("QUOTA_EXHAUSTED", seconds, {"model": asked.model, "quotaResetTimeStamp": date})
+
+    def _used_up(
+        self, reason: str, seconds: int, metadata: dict[str, str], retry_after: int | None = None
+    ) -> Response:
         details: list[dict[str, object]] = [
             {
                 "@type": TYPE + "ErrorInfo",
-                "reason": "RATE_LIMIT_EXCEEDED",
+                "reason": reason,
                 "domain": "cloudcode-pa.googleapis.com",
-                "metadata": {"quotaResetDelay": f"{retry_after}s"},
+                "metadata": {**metadata, "quotaResetDelay": f"{seconds}s"},
             },
-            {"@type": TYPE + "RetryInfo", "retryDelay": f"{retry_after}s"},
+            {"@type": TYPE + "RetryInfo", "retryDelay": f"{seconds}s"},
         ]
-        message = (
-            f"You have exhausted your capacity on this model. Your quota will reset after {retry_after}s."
-        )
+        message = f"You have exhausted your capacity on this model. Your quota will reset after {seconds}s."
         return self.error(429, "RESOURCE_EXHAUSTED", message, details, retry_after)
 
     def chunk(

@@ -137,6 +137,7 @@ def prompt_of(request: GenerateContent, contents: list[Content]) -> Prompt:
         think=request.thinks,
         max_tokens=config.max_output_tokens,
         schema=_schema(config),
+        begun=contents[-1].text if contents and contents[-1].role == "model" else "",
     )
 
 

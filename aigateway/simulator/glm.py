@@ -15,6 +15,10 @@ from .answers import Answer, Call
 from .chat_completions import DONE, Body, Chunk, finish_reason, frame, prompt_of, tool_call, usage_of
 from .wire import Asked, Refused, Response, retry_after_header, unique
 
+CHINA = 8 * 3600
+"""Seconds that China's clocks are ahead of UTC."""
+_CODES = {401: "1001", 402: "1113", 403: "1220", 404: "1222", 429: "1302", 503: "1305", 529: "1305"}
+
 
 class GLMWire:
     """Unlike OpenAI: ``role`` in every delta but those of tools, no ``finish_reason`` until
@@ -24,7 +28,9 @@ class GLMWire:
 
     stream_type = "text/event-stream;charset=UTF-8"
     json_type = "application/json; charset=UTF-8"
-    fault_after = 4
+    lead = 0
+    trailer = 1
+    ping = b": keep-alive\n\n"
 
     def read(self, body: bytes, *, serial: int, created: int) -> Asked:
         try:
@@ -96,8 +102,26 @@ class GLMWire:
     def busy(self, retry_after: int | None) -> Response:
         return self._error(429, "1302", "Rate limit reached for requests", retry_after)
 
+    def busy_until(self, asked: Asked, seconds: int) -> Response:
+        """GLM names no time for a limit of the rate."""
+        return self.busy(None)
+
+    def too_big(self) -> Response:
+        """GLM's limits count requests, so that none is too big."""
+        return self.busy(None)
+
+    def exhausted(self, asked: Asked, seconds: int) -> Response:
+        """The date is China's, without saying so."""
+        date = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(asked.created + seconds + CHINA))
+        message = f"Usage limit reached for 5 hour. Your limit will reset at {date}"
+        return self._error(429, "1308", message)
+
     def failed(self) -> Response:
         return self._error(500, "500", "Internal server error")
+
+    def refused_with(self, status: int) -> Response:
+        message = f"The simulated server answers with {status}."
+        return self._error(status, _CODES.get(status, "500" if status >= 500 else "1210"), message)
 
     def error_frame(self, asked: Asked, after: int) -> bytes:
         return frame({"error": {"code": "1234", "message": "Network error, please try again later"}})

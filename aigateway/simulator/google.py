@@ -12,7 +12,7 @@ import msgspec
 
 from .answers import Answer, Call, tokens
 from .generate_content import Content, GenerateContent, prompt_of
-from .google_rules import unsigned_call
+from .google_rules import NO_PREFILL, PREFILL_REFUSED, unsigned_call
 from .signatures import Signer
 from .wire import Asked, Refused, Response, retry_after_header, unique
 
@@ -29,6 +29,19 @@ NAMES = {
 """Google takes the names of the protocol buffers too."""
 REQUEST = frozenset({"contents", "tools", "model", *NAMES, *NAMES.values()})
 
+_STATUSES = {
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    409: "ABORTED",
+    429: "RESOURCE_EXHAUSTED",
+    499: "CANCELLED",
+    501: "UNIMPLEMENTED",
+    503: "UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
+}
+"""google.rpc.Code, by the HTTP status that it is mapped to."""
+
 OVERLOADED = {
     "error": {
         "code": 503,
@@ -41,7 +54,9 @@ OVERLOADED = {
 class GoogleWire:
     stream_type = "text/event-stream"
     json_type = "application/json; charset=UTF-8"
-    fault_after = 4
+    lead = 0
+    trailer = 0
+    ping = b": keep-alive\r\n\r\n"
     issuer = "google"
 
     def __init__(self) -> None:
@@ -84,6 +99,8 @@ class GoogleWire:
         """Refuse a history that the model would not take."""
         if model.startswith("gemini-3") and (fault := unsigned_call(contents, self.signer)):
             raise Refused(self.error(400, "INVALID_ARGUMENT", fault))
+        if contents[-1].role == "model" and NO_PREFILL.match(model):
+            raise Refused(self.error(400, "INVALID_ARGUMENT", PREFILL_REFUSED))
 
     def refuse_unknown(self, unknown: Iterable[tuple[str, str]]) -> None:
         """Raise `Refused` if there are any names that Google does not know."""
@@ -148,8 +165,23 @@ class GoogleWire:
     def busy(self, retry_after: int | None) -> Response:
         return self.error(429, "RESOURCE_EXHAUSTED", "Resource has been exhausted (e.g. check quota).")
 
+    def busy_until(self, asked: Asked, seconds: int) -> Response:
+        """All but the header, which Google does not send."""
+        return msgspec.structs.replace(self.busy(seconds), headers=())
+
+    def too_big(self) -> Response:
+        """Google tells this like any other limit that is used up."""
+        return self.busy(None)
+
+    def exhausted(self, asked: Asked, seconds: int) -> Response:
+        return self.busy_until(asked, seconds)
+
     def failed(self) -> Response:
         return self.error(500, "INTERNAL", "Internal error encountered.")
+
+    def refused_with(self, status: int) -> Response:
+        name = _STATUSES.get(status, "INTERNAL" if status >= 500 else "INVALID_ARGUMENT")
+        return self.error(status, name, f"The simulated server answers with {status}.")
 
     def error_frame(self, asked: Asked, after: int) -> bytes:
         return b"data: %b\r\n\r\n" % msgspec.json.encode(OVERLOADED)

@@ -8,11 +8,16 @@ Antigravity have Claude's rule instead.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 
 from .claude_rules import FORCED_WHILE_THINKING, invalid_signature, missing_signature, thinking_expected
 from .generate_content import Content, GenerateContent
 from .signatures import Signer
+
+NO_PREFILL = re.compile(r"gemini-(?:3\.[5-9]|[4-9])")
+"""Models that go on with no answer (https://ai.google.dev/gemini-api/docs/latest-model)."""
+PREFILL_REFUSED = "Requests ending with a model turn are not supported."
 
 SKIP_SIGNATURE = "skip_thought_signature_validator"
 """What stands for the signature of a call that Gemini never made."""

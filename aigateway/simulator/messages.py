@@ -141,6 +141,7 @@ def prompt_of(body: Body) -> Prompt:
         think=body.thinking is not None and body.thinking.type in ("enabled", "adaptive"),
         max_tokens=body.max_tokens,
         schema=(format_.schema or {}) if format_ else None,
+        begun=_text(messages[-1].blocks) if messages and messages[-1].role == "assistant" else "",
     )
 
 

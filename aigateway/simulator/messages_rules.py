@@ -18,6 +18,11 @@ _DOCS = (
 _TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}\Z")
 _CALL_ID = re.compile(r"[a-zA-Z0-9_-]+\Z")
 LEAST_BUDGET = 1024
+NO_PREFILL = re.compile(r"claude-[a-z]+-(?:4-[6-9]|[5-9])(?![0-9])")
+"""Models that go on with no answer; the older ones do."""
+PREFILL_REFUSED = (
+    "This model does not support assistant message prefill. The conversation must end with a user message."
+)
 
 
 def missing_in(value: dict[str, object], required: tuple[str, ...], known: frozenset[str]) -> str | None:
@@ -194,4 +199,22 @@ def _thinking_first(body: Body) -> Iterator[str]:
         yield thinking_expected(number, found)
 
 
-_RULES: tuple[Callable[[Body], Iterator[str]], ...] = (_numbers, _contents, _tools, _calls, _thinking)
+def _prefill(body: Body) -> Iterator[str]:
+    """What a last message of the assistant's, which begins the answer, must be like."""
+    last = body.messages[-1] if body.messages else None
+    if last is None or last.role != "assistant" or any(block.type == "tool_use" for block in last.blocks):
+        return
+    if NO_PREFILL.match(body.model):
+        yield PREFILL_REFUSED
+    elif last.blocks and (last.blocks[-1].text or "").rstrip() != (last.blocks[-1].text or ""):
+        yield "messages: final assistant content cannot end with trailing whitespace"
+
+
+_RULES: tuple[Callable[[Body], Iterator[str]], ...] = (
+    _numbers,
+    _contents,
+    _tools,
+    _calls,
+    _thinking,
+    _prefill,
+)

@@ -27,6 +27,7 @@ from .wire import Asked, Refused, Response, retry_after_header, unique
 
 TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]+\Z")
 LONGEST_TOOL_NAME = 64
+_TYPES = {402: "insufficient_quota", 429: "requests"}
 
 
 class OpenAIErrors:
@@ -34,6 +35,7 @@ class OpenAIErrors:
 
     stream_type = "text/event-stream; charset=utf-8"
     json_type = "application/json"
+    ping = b": keep-alive\n\n"
 
     def headers(self, asked: Asked) -> tuple[tuple[str, str], ...]:
         return (("x-request-id", f"req_simulated{asked.serial:020d}"),)
@@ -56,8 +58,37 @@ class OpenAIErrors:
             message += f" Please try again in {retry_after}s."
         return self._error(429, message, "requests", None, "rate_limit_exceeded", retry_after)
 
+    def busy_until(self, asked: Asked, seconds: int) -> Response:
+        """https://platform.openai.com/docs/guides/rate-limits, "Rate limits in headers"."""
+        limits = (
+            ("x-ratelimit-limit-requests", "3"),
+            ("x-ratelimit-remaining-requests", "0"),
+            ("x-ratelimit-reset-requests", f"{seconds}s"),
+            ("x-ratelimit-limit-tokens", "30000"),
+            ("x-ratelimit-remaining-tokens", "29000"),
+            ("x-ratelimit-reset-tokens", "20ms"),
+        )
+        return msgspec.structs.replace(self.busy(None), headers=limits)
+
+    def too_big(self) -> Response:
+        message = (
+            "Request too large for this model in organization org-simulated on tokens per min (TPM): "
+            "Limit 30000, Requested 41000. The input or output tokens must be reduced in order to run "
+            "successfully."
+        )
+        return self._error(429, message, "tokens", None, "rate_limit_exceeded")
+
+    def exhausted(self, asked: Asked, seconds: int) -> Response:
+        """Here it is money, which does not come back by itself."""
+        message = "You exceeded your current quota, please check your plan and billing details."
+        return self._error(429, message, "insufficient_quota", None, "insufficient_quota")
+
     def failed(self) -> Response:
         return Response((self.error_body(),), self.json_type, 500)
+
+    def refused_with(self, status: int) -> Response:
+        type_ = "server_error" if status >= 500 else _TYPES.get(status, "invalid_request_error")
+        return self._error(status, f"The simulated server answers with {status}.", type_, None, None)
 
     def error_frame(self, asked: Asked, after: int) -> bytes:
         return b"data: %b\n\n" % self.error_body()
@@ -100,7 +131,8 @@ class OpenAIErrors:
 
 
 class OpenAIWire(OpenAIErrors):
-    fault_after = 4
+    lead = 1
+    trailer = 1
 
     def read(self, body: bytes, *, serial: int, created: int) -> Asked:
         try:

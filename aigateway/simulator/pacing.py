@@ -11,6 +11,7 @@ from typing import Protocol
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
 from twisted.python.failure import Failure
+from twisted.web.http import Request
 from zope.interface import implementer
 
 from .wire import Ending, Response
@@ -30,6 +31,28 @@ class Outgoing(Protocol):
     def finish(self) -> None: ...
 
     def loseConnection(self) -> None: ...
+
+
+class Unframed:
+    """A request as `Outgoing` whose writes are the connection's own bytes: no head, no chunks. It
+    ends with its connection."""
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self.registerProducer = request.registerProducer
+        self.unregisterProducer = request.unregisterProducer
+        self.notifyFinish = request.notifyFinish
+
+    def write(self, data: bytes) -> None:
+        transport = self._request.channel.transport
+        assert transport is not None
+        transport.write(data)
+
+    def finish(self) -> None:
+        self.loseConnection()
+
+    def loseConnection(self) -> None:
+        self._request.channel.loseConnection()
 
 
 @implementer(IPushProducer)

@@ -22,12 +22,12 @@ from .account import CodeAssistAccount
 from .answers import answer
 from .anthropic import AnthropicWire
 from .code_assist import CodeAssistWire
-from .faults import FAULTS, rehearse
+from .faults import find
 from .gemini import GeminiWire
 from .glm import GLMWire
 from .google import GoogleWire
 from .openai import OpenAIWire
-from .pacing import PacedBody
+from .pacing import Outgoing, PacedBody, Unframed
 from .responses import ResponsesWire
 from .wire import Asked, Refused, Response, Wire
 
@@ -61,6 +61,7 @@ class Simulated(Resource):
     def __init__(self, clock: IReactorTime) -> None:
         super().__init__()
         self.clock = clock
+        self.wall = clock.seconds  # what time it tells that it is
         self.requests = 0
         self.open = 0
         self.aborted = 0
@@ -88,9 +89,12 @@ class Simulated(Resource):
         headers.setRawHeaders("Content-Type", [response.content_type])
         headers.setRawHeaders("x-aigateway-simulated", ["true"])
         for name, value in response.headers:
-            headers.setRawHeaders(name, [value])
+            headers.addRawHeader(name, value)
+        if response.interval is not None:
+            interval = response.interval or None
         self.open += 1
-        PacedBody(request, response, self.clock, first=first, interval=interval, ended=self._ended)
+        outgoing: Outgoing = Unframed(request) if response.raw else request
+        PacedBody(outgoing, response, self.clock, first=first, interval=interval, ended=self._ended)
         return NOT_DONE_YET
 
     def _ended(self, client_left: bool) -> None:
@@ -142,7 +146,7 @@ class SimulatedProvider(Simulated, ABC):
     def respond_with_answer(self, request: Request, wire: Wire, read: Callable[..., Asked]) -> int:
         """Read the request, given its serial number and the time, and answer it."""
         self.requests += 1
-        asked = read(serial=self.requests, created=int(self.clock.seconds()))
+        asked = read(serial=self.requests, created=int(self.wall()))
         response = self._response(request, wire, asked)
         interval = self.pace or None
         return self.respond(request, response, first=self.pace * INTERVALS_BEFORE_FIRST, interval=interval)
@@ -154,10 +158,12 @@ class SimulatedProvider(Simulated, ABC):
         return self.respond(request, Response((msgspec.json.encode(value),), self.wire.json_type))
 
     def _response(self, request: Request, wire: Wire, asked: Asked) -> Response:
-        for name in (asked.model, self.key(request)):
-            if (fault := rehearse(name, wire, asked)) is not None:
-                return fault
-        if asked.model.startswith(("no-such-", "fault-")):
+        name = asked.model.rpartition("/")[2]  # the demonstration's names have a prefix
+        of_model, of_account = find(name), find(self.key(request))
+        for fault in (of_model, of_account):
+            if fault is not None and (response := fault(wire, asked)) is not None:
+                return response
+        if name.startswith("no-such-") or (name.startswith("fault-") and of_model is None):
             return wire.unknown_model(asked.model)
         headers = wire.headers(asked)
         if asked.stream:
@@ -302,7 +308,7 @@ class SimulatedAntigravity(SimulatedGoogle):
             case "onboardUser":
                 return self.json(request, self.account.onboard())
             case "fetchAvailableModels":
-                return self.json(request, self.account.models(int(self.clock.seconds())))
+                return self.json(request, self.account.models(int(self.wall())))
             case _:
                 return self.respond(request, self.wire.unknown_path())
 
@@ -316,7 +322,7 @@ class SimulatedAntigravity(SimulatedGoogle):
             return self._refusal(401, "invalid_client", "The OAuth client was not found.")
         if refresh_token in ("", "revoked"):
             return self._refusal(400, "invalid_grant", "Token has been expired or revoked.")
-        token = refresh_token if refresh_token in FAULTS else f"ya29.simulated-{self.refreshes}"
+        token = refresh_token if find(refresh_token) is not None else f"ya29.simulated-{self.refreshes}"
         granted = {
             "access_token": token,
             "expires_in": 3599,

@@ -51,7 +51,8 @@ class AskedResponse(Asked, frozen=True, kw_only=True):
 
 
 class ResponsesWire(OpenAIErrors):
-    fault_after = 6
+    lead = 4
+    trailer = 0
 
     def __init__(self) -> None:
         self.conversations = Conversations()

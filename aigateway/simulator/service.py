@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from io import BytesIO
 
 from twisted.application.service import Service
@@ -25,7 +26,8 @@ from .provider import (
 
 
 class Simulators(Service):
-    """OpenAI, GLM, Antigravity, Anthropic and Gemini, each on an ephemeral port of 127.0.0.1.
+    """OpenAI, GLM, Antigravity, Anthropic and Gemini, each on a port of 127.0.0.1: ``port`` and the
+    four after it, or ephemeral ones.
 
     `listen` may be called before the reactor runs: the gateway's configuration needs the
     addresses. Connections are served from the moment that it does.
@@ -33,14 +35,17 @@ class Simulators(Service):
 
     name = "simulators"
 
-    def __init__(self, reactor: IReactorTCP, pace: float = PACE) -> None:
+    def __init__(self, reactor: IReactorTCP, pace: float = PACE, port: int = 0) -> None:
         self._reactor = reactor
+        self._first_port = port
         self._clock = IReactorTime(reactor)
         self.openai = SimulatedOpenAI(self._clock, pace)
         self.glm = SimulatedGLM(self._clock, pace)
         self.antigravity = SimulatedAntigravity(self._clock, pace)
         self.anthropic = SimulatedAnthropic(self._clock, pace)
         self.gemini = SimulatedGemini(self._clock, pace)
+        for provider in (self.openai, self.glm, self.antigravity, self.anthropic, self.gemini):
+            provider.wall = time.time
         self.base_urls: dict[str, str] = {}
         self._listeners: list[tuple[IListeningPort, Connections]] = []
 
@@ -82,7 +87,8 @@ class Simulators(Service):
     def _listen(self, name: str, provider: SimulatedProvider) -> None:
         connections = Connections(SimulatorSite(provider, self._clock))
         # A wrapping factory serves too, although Twisted types it as a client's.
-        port = self._reactor.listenTCP(0, connections, interface="127.0.0.1")  # type: ignore[arg-type]
+        number = self._first_port and self._first_port + len(self._listeners)
+        port = self._reactor.listenTCP(number, connections, interface="127.0.0.1")  # type: ignore[arg-type]
         address = port.getHost()
         if not isinstance(address, IPv4Address):
             raise TypeError(f"a TCP socket with the address {address!r}")

@@ -13,7 +13,7 @@ from typing import Protocol
 
 import msgspec
 
-from .answers import Answer, Image, Prompt
+from .answers import Answer, Image, Prompt, answer
 
 
 class Ending(Enum):
@@ -26,14 +26,18 @@ class Ending(Enum):
 
 
 class Response(msgspec.Struct, frozen=True):
-    """``pieces`` are written one by one. Without any, `Ending.NEVER` sends not even a head;
-    an empty piece sends the head alone."""
+    """``pieces`` are written one by one, and may be without end. Without any, `Ending.NEVER` sends
+    not even a head; an empty piece sends the head alone. ``interval`` is the seconds between them,
+    where it is not the provider's pace; with 0 they go out as fast as they are taken. ``raw``: the
+    pieces are all that goes out, and bring their own status line and headers, if any."""
 
     pieces: Iterable[bytes]
     content_type: str
     status: int = 200
     headers: tuple[tuple[str, str], ...] = ()
     ending: Ending = Ending.WHOLE
+    interval: float | None = None
+    raw: bool = False
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,8 +67,12 @@ class Wire(Protocol):
 
     stream_type: str
     json_type: str
-    fault_after: int
-    """How many frames of a stream come before its fault: some text, but never all of it."""
+    lead: int
+    """How many frames of a stream come before the first of its text, where it does not think."""
+    trailer: int
+    """How many come after the one that tells why the answer ended."""
+    ping: bytes
+    """What keeps a stream alive that says nothing."""
 
     def frames(self, asked: Asked, answer: Answer) -> Iterator[bytes]:
         """A streamed answer, frame by frame, end marker included."""
@@ -83,13 +91,35 @@ class Wire(Protocol):
 
     def busy(self, retry_after: int | None) -> Response: ...
 
+    def busy_until(self, asked: Asked, seconds: int) -> Response:
+        """The same with the wait in the provider's own fields alone, where it has any."""
+
+    def too_big(self) -> Response:
+        """A 429 that the request is the cause of, where the provider has such a one."""
+
+    def exhausted(self, asked: Asked, seconds: int) -> Response:
+        """The quota of hours is used up, and comes back after so many seconds."""
+
     def failed(self) -> Response: ...
+
+    def refused_with(self, status: int) -> Response:
+        """An error of any status."""
 
     def error_frame(self, asked: Asked, after: int) -> bytes:
         """The error that this provider writes into a stream, after so many frames of it."""
 
     def error_body(self) -> bytes:
         """The error that this provider sends with HTTP status 200."""
+
+
+def honest(wire: Wire, asked: Asked, said: Answer | None = None) -> Iterable[bytes]:
+    """The answer without a fault, in frames or as the one body; what is said may be given."""
+    said = answer(asked.prompt) if said is None else said
+    return wire.frames(asked, said) if asked.stream else (wire.whole(asked, said),)
+
+
+def media_type(wire: Wire, asked: Asked) -> str:
+    return wire.stream_type if asked.stream else wire.json_type
 
 
 def unique(issuer: str, asked: Asked, length: int = 24) -> str:
