@@ -70,6 +70,8 @@ setup(
             "anthropic~=2.12.0",
             "google-genai~=3.4.0",
         ],
+        # Apart from the tests, which need no fuzzer: it has wheels for few platforms.
+        "fuzz": ["atheris>=3.0", "hypothesis>=6.170"],
         "lint": ["ruff>=0.17.6", "mypy>=2.4", "mypy-zope>=1.0.17"],
     },
     classifiers=[
