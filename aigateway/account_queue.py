@@ -1,6 +1,6 @@
 """Where requests wait while every account that could serve them rests.
 
-First come, first served, in a line for each set of targets. When an account is ready again,
+First come, first served, in a line for each set of accounts. When an account is ready again,
 those who wait are let through slowly at first: the account may say at once that it is not.
 """
 

@@ -137,6 +137,11 @@ class AccountPool:
             (found.ejected if health.ejected(model, now) else found.ready).append(account)
         return found
 
+    def allows(self, name: str, model: str, now: float) -> bool:
+        """Whether account ``name`` is one of those that are ready for ``model``."""
+        health = self._by_name[name]
+        return health.wait(model, now) == 0 and not health.ejected(model, now)
+
     def earliest(self, model: str, now: float) -> float | None:
         """In how many seconds the first account may be asked for ``model`` (0: now); None
         when all are set aside."""

@@ -17,20 +17,23 @@ from typing import TypeVar
 import msgspec
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from .account_queue import AccountQueue
 from .accounts import FAULTS, AccountState
 from .asking import NOBODY, RunningProvider, Try, render, session_of, shown_request, stand_in
-from .budget import Credit, RetryBudget
+from .budget import Credit, RetryBudget, Retrying
 from .calls import Caller, Client, Job
 from .client_stream import ClientStream
 from .config import Account, Config
 from .credentials import Credentials
+from .dialects.base import Rendered
 from .dialects.fields import refuse_dropped
 from .errors import (
     AccountExhausted,
     GatewayError,
+    MalformedRequest,
     UpstreamBusy,
     UpstreamError,
     UpstreamUnauthorized,
@@ -39,6 +42,7 @@ from .errors import (
 from .estimate import prompt_tokens
 from .events import ChatReply, ChatRequest
 from .exchange import Exchange, masked
+from .offload import Offload, on_the_spot, weight
 from .race import Race
 from .report import field_report
 from .routing import Resolved, Router
@@ -54,6 +58,8 @@ NO_COUNTER = (404, 405)
 class Attempts:
     """Asks providers for an exchange's answer. One of these knows the health of all accounts."""
 
+    _log = Logger()
+
     def __init__(
         self,
         config: Config,
@@ -65,10 +71,12 @@ class Attempts:
         clock: IReactorTime,
         wall: Callable[[], float],
         *,
+        offload: Offload | None = None,
         chance: Callable[[], float] = random,
         previous: Attempts | None = None,
     ) -> None:
-        """``chance`` draws from 0 to 1. ``previous`` is what ran with the configuration until now:
+        """``offload`` takes the heavy work; without it all is done on the spot. ``chance`` draws from
+        0 to 1. ``previous`` is what ran with the configuration until now:
         what it knows of accounts that stay the same goes on."""
         self._config = config
         self._router = router
@@ -81,13 +89,15 @@ class Attempts:
             name: RunningProvider(provider, config.retries, chance=chance, previous=before.get(name))
             for name, provider in config.providers.items()
         }
-        self._calls = Caller(config, upstream, credentials, signatures, stats, clock, wall)
-        self._budget = RetryBudget(config.retries.budget, config.retries.always)
+        self._offload = offload or on_the_spot()
+        self._calls = Caller(config, upstream, credentials, signatures, stats, clock, wall, self._offload)
+        self._budgets: dict[str, RetryBudget] = {}  # by route: the trouble of one is not the others'
         self._queue = AccountQueue(clock, config.limits.account_queue)
         if previous is not None:
             self._calls.pace = previous._calls.pace
-            self._budget, self._queue = previous._budget, previous._queue
-            self._budget.share, self._budget.always = config.retries.budget, config.retries.always
+            self._budgets, self._queue = previous._budgets, previous._queue
+            for budget in self._budgets.values():
+                budget.share, budget.always = config.retries.budget, config.retries.always
             self._queue.places = config.limits.account_queue
         self._hedges: dict[str, Credit] = {route.model: Credit() for route in config.routes if route.hedge}
 
@@ -108,7 +118,7 @@ class Attempts:
         targets = tuple(takewhile(partial(self._has_counter, chat), resolved.targets))
         if targets:
             counting = msgspec.structs.replace(resolved, targets=targets)
-            self._budget.request(self._clock.seconds())
+            self._budget(counting).request(self._clock.seconds())
             try:
                 return await self._in_turn(exchange, None, self._calls.counted, counting)
             except UpstreamError as error:
@@ -116,9 +126,9 @@ class Attempts:
                 if not error.retryable and error.status not in NO_COUNTER:
                     raise
         exchange.estimated = True
-        return prompt_tokens(chat)
+        return await self._offload.run(exchange.weight, partial(prompt_tokens, chat))
 
-    def explain(self, chat: ChatRequest, client: str | None, *, strict: bool) -> Mapping[str, object]:
+    async def explain(self, chat: ChatRequest, client: str | None, *, strict: bool) -> Mapping[str, object]:
         """Who would be asked for ``chat`` of ``client``'s now, and what; without asking, or signing
         in. Raises a `GatewayError`."""
         resolved = self._router.targets(chat.model)
@@ -127,7 +137,12 @@ class Attempts:
         if found := next(self._candidates(chat, client, resolved, []), None):
             provider, model, account = found
         one = self._try_of(chat, resolved, provider, model, account)
-        rendered = render(chat, client, one, stand_in(account), self._signatures)
+
+        def rendered_and_reported() -> tuple[Rendered, Mapping[str, str]]:
+            rendered = render(chat, client, one, stand_in(account), self._signatures)
+            return rendered, field_report(chat, rendered)
+
+        rendered, fields = await self._offload.run(weight(chat.raw), rendered_and_reported)
         if strict:
             refuse_dropped(rendered, provider.name)
         now = self._clock.seconds()
@@ -137,7 +152,7 @@ class Attempts:
             "route": resolved.route.model,
             "targets": [self._providers[name].shown(model, now) for name, model in resolved.targets],
             "request": shown_request(one, rendered),
-            "fields": field_report(chat, rendered),
+            "fields": fields,
         }
 
     def total(self, exchange: Exchange) -> float:
@@ -151,17 +166,17 @@ class Attempts:
         now = self._clock.seconds()
         return {name: provider.accounts.describe(now) for name, provider in self._providers.items()}
 
-    def describe_retries(self) -> Mapping[str, int]:
+    def describe_retries(self) -> Retrying:
         """What became of requests that could not be answered at once, for ``GET /stats``."""
-        queue = self._queue
-        return {"denied": self._budget.denied, "waiting": queue.waiting, "turned_away": queue.refused}
+        denied = sum(budget.denied for budget in self._budgets.values())
+        return Retrying(denied, self._queue.waiting, self._queue.refused)
 
     # ------------------------------------------------------------------- turns
 
     async def _answer(self, exchange: Exchange, client: ClientStream | None, job: Job[T]) -> T:
         """Try, and wait for an account where all rest and the configuration allows to wait."""
         resolved = self._router.targets(exchange.chat.model)
-        self._budget.request(self._clock.seconds())
+        self._budget(resolved).request(self._clock.seconds())
         exchange.continues = resolved.route.continuation
         if (credit := self._hedges.get(resolved.route.model)) is not None and client is not None:
             credit.count(resolved.route.hedge)
@@ -170,7 +185,7 @@ class Attempts:
             return await self._in_turn(exchange, client, job, resolved)
         deadline = self._clock.seconds() + patience
         waited = False
-        if self._queue.has_line(resolved.targets):  # those came before
+        if self._queue.has_line((self, resolved.targets)):  # those came before
             if not await self._wait(exchange, resolved, deadline, again=False):
                 raise self._final([self._resting(*self._target(one)) for one in resolved.targets], resolved)
             waited = True
@@ -189,6 +204,7 @@ class Attempts:
     ) -> T:
         """Try each account of each target, until one answers or an error is final."""
         failures: list[UpstreamError] = []
+        broken: UpstreamError | None = None  # what the answer broke off with that the client has begun to see
         candidates = self._candidates(exchange.chat, exchange.client, resolved, failures)
         tries = (self._try_of(exchange.chat, resolved, *found) for found in candidates)
         one = next(tries, None)
@@ -198,18 +214,25 @@ class Attempts:
             except UpstreamError as error:
                 failures.append(masked(error, self._calls.known_secrets()))
                 host = one.more_hosts and _another_host_may_do(error)
-                if not (error.retryable or host):
+                # A refusal to say the rest is no word on what the client asked for.
+                if not (error.retryable or host or broken is not None):
                     raise self._told(error, one) from None
                 if _begun(client):
-                    following = next(filter(partial(_can_go_on, exchange), tries), None)
-                else:
-                    following = one.at_next_host() if host else next(tries, None)
-            if following is not None and not await self._may_go_on(exchange, one, following, failures):
+                    broken = broken or error
+            except MalformedRequest:
+                if not failures:
+                    raise
+                host = False  # not this one, then; those before it failed for other reasons
+            if _begun(client):
+                following = next(filter(partial(_can_go_on, exchange), tries), None)
+            else:
+                following = one.at_next_host() if host else next(tries, None)
+            if following is not None and not await self._may_go_on(
+                exchange, resolved, one, following, failures
+            ):
                 break
             one = following
-        if _begun(client):
-            raise self._told(failures[-1], None)
-        raise self._final(failures, resolved)
+        raise self._final(failures, resolved) if broken is None else self._told(broken, None)
 
     def _candidates(
         self, chat: ChatRequest, client: str | None, resolved: Resolved, failures: list[UpstreamError]
@@ -226,8 +249,10 @@ class Attempts:
             if not found.ready and not found.ejected:
                 failures.append(self._resting(provider, model))
             for account in found.ready:
-                asked = True
-                yield provider, model, account
+                # What others found out, while those before it were asked, counts.
+                if provider.accounts.allows(account.name, model, self._clock.seconds()):
+                    asked = True
+                    yield provider, model, account
             ejected += [(provider, model, account) for account in found.ejected]
         if not asked:
             yield from ejected
@@ -246,11 +271,16 @@ class Attempts:
         )
 
     async def _may_go_on(
-        self, exchange: Exchange, one: Try, following: Try, failures: list[UpstreamError]
+        self,
+        exchange: Exchange,
+        resolved: Resolved,
+        one: Try,
+        following: Try,
+        failures: list[UpstreamError],
     ) -> bool:
         """Whether there may be a further attempt, once it is time for it: where the provider itself
         failed, and not one of its accounts, it is given some."""
-        if not self._budget.take(self._clock.seconds()):
+        if not self._budget(resolved).take(self._clock.seconds()):
             exchange.retry_denied = True
             return False
         retries = self._config.retries
@@ -298,6 +328,8 @@ class Attempts:
         """One of two that ran side by side has failed; the other goes on."""
         if isinstance(failure.value, UpstreamError):
             failures.append(masked(failure.value, self._calls.known_secrets()))
+        elif not isinstance(failure.value, GatewayError):
+            self._log.failure("an attempt failed in the gateway, another one goes on", failure)
 
     async def _try(self, exchange: Exchange, client: Client, one: Try, job: Job[T]) -> T:
         """One account, asked once; twice where the first time cannot have counted."""
@@ -320,6 +352,14 @@ class Attempts:
                 self._calls.set_aside(one, error)
             raise
 
+    def _budget(self, resolved: Resolved) -> RetryBudget:
+        """What requests by this route may be asked again. There are no more routes than are configured."""
+        budget = self._budgets.get(resolved.route.model)
+        if budget is None:
+            retries = self._config.retries
+            budget = self._budgets[resolved.route.model] = RetryBudget(retries.budget, retries.always)
+        return budget
+
     def _has_counter(self, chat: ChatRequest, target: tuple[str, str]) -> bool:
         name, model = target
         provider = self._providers[name]
@@ -333,7 +373,11 @@ class Attempts:
         now = self._clock.seconds()
         try:
             return await self._queue.wait(
-                resolved.targets, partial(self._ready_in, resolved), deadline - now, again=again
+                # With `self`: accounts that come with another configuration are none of these.
+                (self, resolved.targets),
+                partial(self._ready_in, resolved),
+                deadline - now,
+                again=again,
             )
         finally:
             exchange.waited += self._clock.seconds() - now

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 WINDOW = 10
 """Seconds over which requests and further attempts are counted."""
 MAX_CREDIT = 5.0
@@ -40,6 +42,16 @@ class RetryBudget:
             self._requests[passed % WINDOW] = self._retries[passed % WINDOW] = 0
         self._second = max(second, self._second)
         return self._second % WINDOW
+
+
+class Retrying(msgspec.Struct, frozen=True):
+    """What became of requests that could not be answered at once, as the stats show it: further attempts
+    ``denied`` for want of budget, requests ``waiting`` for an account, and those ``turned_away``
+    since there was no place to wait."""
+
+    denied: int = 0
+    waiting: int = 0
+    turned_away: int = 0
 
 
 class Credit:

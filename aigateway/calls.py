@@ -6,7 +6,8 @@ mean is decided by the provider kinds and dialects.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from functools import partial
 from typing import Generic, TypeAlias, TypeVar
 
 import msgspec
@@ -28,16 +29,19 @@ from .errors import (
     UpstreamBusy,
     UpstreamError,
     UpstreamGarbled,
+    UpstreamSilent,
     UpstreamUnauthorized,
     UpstreamUnreachable,
 )
 from .estimate import size_of
 from .estimate import usage as estimated_usage
-from .events import ChatReply, ChatRequest, events_of
+from .events import ChatReply, ChatRequest, Thought, Usage, events_of
 from .exchange import Asked, Exchange, masked
+from .jsontext import BadJSON, bound
+from .offload import Offload, weight
 from .outcome import CLIENT_LEFT, OVERTAKEN
 from .pace import Pace
-from .providers.base import Credential, UpstreamRequest
+from .providers.base import Credential, Kind, UpstreamRequest
 from .race import Lane
 from .relay import Collector, Relay, let_go
 from .secret import Secret
@@ -97,8 +101,10 @@ class Caller:
         stats: StatsService,
         clock: IReactorTime,
         wall: Callable[[], float],
+        offload: Offload,
     ) -> None:
         self._upstream = upstream
+        self._offload = offload
         self._credentials = credentials
         self._signatures = signatures
         self._stats = stats.stats
@@ -126,13 +132,17 @@ class Caller:
         credential: Credential | None = None
         response: IResponse | None = None
         status: int | None = None
+        sent = False
         failed: str | None = InternalError.kind  # unless it turns out otherwise
         try:
             credential = await self._credentials.of(provider.name, provider.kind, one.account, one.base_url)
-            rendered, request = job.prepare(exchange, chat, one, credential)
+            rendered, request = await self._offload.run(
+                exchange.weight, partial(job.prepare, exchange, chat, one, credential)
+            )
             asked.dropped, asked.emulated = rendered.dropped, rendered.emulated
             if exchange.strict and not chat.begun:  # what asks for the rest leaves thinking out
                 refuse_dropped(rendered, provider.name)
+            sent = True
             # A count comes at once, as the head of a stream does: the same limit applies.
             response = await self._send(one, request, streamed=one.streamed or job.counts)
             status = response.code
@@ -146,15 +156,18 @@ class Caller:
                 failed = OVERTAKEN
                 self.pace.took(provider.name, one.model, self._clock.seconds() - now)
             else:
-                failed = CLIENT_LEFT if exchange.cause is None else exchange.cause.kind
+                cause = exchange.cause
+                failed = CLIENT_LEFT if cause is None else cause.kind
+                asked.limit = cause.limit if isinstance(cause, UpstreamSilent) else None
             # A provider that was asked has begun to count, and may not have told yet.
-            if not job.counts:
+            if sent and not job.counts:
                 asked.usage = asked.usage or estimated_usage(chat, 0)
             raise
         except UpstreamError as error:
             if isinstance(error, UpstreamUnauthorized) and credential is not None:
                 error.refused = credential.token
             failed = error.kind
+            asked.limit = error.limit if isinstance(error, UpstreamSilent) else None
             error.provider_request_id = asked.request_id
             # Counters have limits of their own: https://docs.anthropic.com/en/api/rate-limits
             if not (job.counts and isinstance(error, UpstreamBusy)):
@@ -267,12 +280,11 @@ class Caller:
         finally:
             asked.bytes_in += collector.size
             asked.answered_at = collector.first_byte_at
-        reply = with_names(one.kind.parse_reply(body), call.rendered.renamed)
-        family = one.kind.family(one.model)
-        self._signatures.remember(exchange.client or "", family, recorded(reply, family))
-        asked.usage = reply.usage or estimated_usage(call.chat, size_of(reply))
+        answering = self._answering(call, int(self._wall()))
+        read = partial(_read, one.kind, body, answering)
+        reply, asked.body, signed, asked.usage = await self._offload.run(weight(body), read)
+        self._signatures.remember(exchange.client or "", answering.family, signed)
         asked.stop_reason = reply.stop_reason
-        asked.body = one.kind.pass_reply(body, reply, self._answering(call, int(self._wall())))
         return reply
 
     async def _read_count(self, call: Call, response: IResponse) -> int:
@@ -317,3 +329,17 @@ class Caller:
     def known_secrets(self) -> Iterable[Secret]:
         """What must not be seen in an error."""
         return self._secrets | self._credentials.secrets()
+
+
+def _read(
+    kind: Kind, body: bytes, answering: Answering
+) -> tuple[ChatReply, bytes | None, Mapping[str, Thought], Usage]:
+    """A whole answer: what it says, the same for a client of the provider's dialect, what the provider
+    may want back, and what it used. Raises `UpstreamError`."""
+    try:
+        bound(body)
+    except BadJSON as error:
+        raise UpstreamGarbled(f"the answer is not JSON that can be read: {error}") from None
+    reply = with_names(kind.parse_reply(body), answering.rendered.renamed)
+    usage = reply.usage or estimated_usage(answering.chat, size_of(reply))
+    return reply, kind.pass_reply(body, reply, answering), recorded(reply, answering.family), usage

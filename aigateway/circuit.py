@@ -51,11 +51,12 @@ class Circuit:
         self.failures = self.ejections = 0
 
     def failed(self, settings: Retries, now: float, chance: float, *, may_eject: bool) -> None:
-        """One more failure; ``chance`` is from 0 to 1. ``may_eject``: the ceiling allows one more."""
+        """One more failure; ``chance`` is from 0 to 1. ``may_eject``: the ceiling allows one more; else
+        what has failed its probe is probed again."""
         self.failures += 1
         probed, self.probing = self.probing, False
         enough = bool(settings.eject_after) and self.failures >= settings.eject_after
-        if (self.until is None and enough and may_eject) or probed:
+        if may_eject and (probed or (self.until is None and enough)):
             # Doubled up to the bound, which some thirty times are enough for whatever it is.
             seconds = min(settings.eject_for * 2.0 ** min(self.ejections, 30), settings.max_eject)
             self.until = now + seconds * (0.75 + chance / 2)

@@ -28,7 +28,7 @@ class Asked:
 
     ``answered_at`` is when the first byte of the answer's body came, by the monotonic clock;
     ``body`` a whole answer that goes on as it came; ``continuation`` what follows the answer, where
-    another target may go on with it.
+    another target may go on with it; ``limit`` the name of the limit that ended it.
     """
 
     def __init__(self, provider: str | None, account: str | None, model: str | None, now: float) -> None:
@@ -48,6 +48,7 @@ class Asked:
         self.body: bytes | None = None
         self.continuation: Continuation | None = None
         self.bytes_in = 0
+        self.limit: str | None = None
 
     def record(self, status: int | None, error: str | None, now: float) -> Attempt:
         """What it leaves behind; ``error`` as `Attempt` has it."""
@@ -64,6 +65,7 @@ class Asked:
             ttfb=None if self.answered_at is None else self.answered_at - self.begun_at,
             provider_request_id=self.request_id,
             usage=self.usage,
+            limit=self.limit,
         )
 
 
@@ -72,7 +74,8 @@ class Exchange:
 
     ``chat`` is `UNREAD` until the body has been understood. ``current`` is the attempt that answers,
     or was made last. ``continuation`` follows the answer once it has begun, on routes where another
-    target may go on with it (``continues``). ``interrupt`` ends whatever is being waited for, for a reason of the gateway's own.
+    target may go on with it (``continues``). ``interrupt`` ends whatever is being waited for, for a
+    reason of the gateway's own.
     """
 
     def __init__(self, dialect: ClientDialect, client: str | None, now: float, started_at: float) -> None:
@@ -84,6 +87,7 @@ class Exchange:
         self.chat = UNREAD
         self.operation = "chat"
         self.estimated = False  # the count that was asked for is the gateway's own
+        self.weight = 0  # what the request weighs, see `aigateway.offload`
         self.strict = False  # a field without a place refuses the request
         self.work: Deferred[Any] | None = None
         self.cause: GatewayError | None = None

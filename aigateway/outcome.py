@@ -26,7 +26,8 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     ``error`` is None where the provider's answer was whole, ``"client_left"`` where it was
     abandoned because the client had gone, ``"overtaken"`` where another attempt at the same
-    answer spoke first, else the ``kind`` of the `GatewayError`. ``usage`` is what it took, as told or
+    answer spoke first, else the ``kind`` of the `GatewayError`; ``limit`` names the limit that ended it,
+    if one did. ``usage`` is what it took, as told or
     estimated; None where nothing was told and nothing can have been taken.
     ``status`` is the provider's HTTP status, None without a response. ``ttfb`` is the
     provider's own: from sending the request to the first byte of the answer's body.
@@ -41,6 +42,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     ttfb: float | None = None
     provider_request_id: str | None = None
     usage: Usage | None = None
+    limit: str | None = None
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -34,10 +34,8 @@ class Lane:
         client = self._client
         if not self.begun:
             self.begun = True
-            if self.on_begun is not None:
-                self.on_begun()
             self._won(self)
-            client.writer = self.writer
+            client.writer, client.on_begun = self.writer, self.on_begun
             client.feeds_from(self._source)
         client.write(data, now)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from socket import AF_UNIX, MSG_PEEK
 from tempfile import TemporaryDirectory
 from typing import Any, cast
 
@@ -41,6 +42,7 @@ from aigateway.attempts import Attempts
 from aigateway.config import Account, Config, Provider
 from aigateway.credentials import Credentials
 from aigateway.executor import Executor
+from aigateway.offload import on_the_spot
 from aigateway.outcome import Outcome
 from aigateway.routing import Router
 from aigateway.secret import Secret
@@ -123,6 +125,11 @@ class End:
 
     def getPeer(self) -> IPv4Address:
         return self._addresses[1]
+
+    def getHandle(self) -> Handle:
+        if self.lost:
+            raise AttributeError("a connection that is lost has no socket any more, as Twisted's have none")
+        return Handle(self.peer)
 
     def setTcpNoDelay(self, enabled: bool) -> None:
         """Nothing is delayed."""
@@ -220,6 +227,21 @@ class End:
         if producer is not None:
             producer.stopProducing()
         self.protocol.connectionLost(Failure(reason))
+
+
+class Handle:
+    """The socket of an end: shows what ``peer`` has written and nobody has read yet."""
+
+    family = AF_UNIX  # which has none of TCP's options
+
+    def __init__(self, peer: End) -> None:
+        self._peer = peer
+
+    def recv(self, count: int, flags: int) -> bytes:
+        assert flags == MSG_PEEK, flags
+        if not self._peer.dataBuffer:
+            raise BlockingIOError
+        return self._peer.dataBuffer[:count]
 
 
 @implementer(IListeningPort)
@@ -719,6 +741,8 @@ class GatewayTestCase(SynchronousTestCase):
     """
 
     stats_type = StatsService
+    chance = 0.0
+    """What chance says: nobody waits before asking again."""
 
     def setUp(self) -> None:
         self.network = Network()
@@ -759,7 +783,7 @@ class GatewayTestCase(SynchronousTestCase):
     def wall(self) -> float:
         return EPOCH + self.network.seconds()
 
-    def start(self, configuration: Config | None = None) -> None:
+    def start(self, configuration: Config | None = None, state: State | None = None) -> None:
         self.started = True
         configuration = configuration or config()
         network = self.network
@@ -777,10 +801,13 @@ class GatewayTestCase(SynchronousTestCase):
             self.stats,
             network,
             self.wall,
+            chance=lambda: self.chance,
         )
         self.executor = Executor(attempts, upstream, configuration.drain, network)
-        state = State(None, self.signatures, network, wall=self.wall)
-        self.gateway = Gateway(configuration, router, self.executor, self.stats, state, network, self.wall)
+        state = state or State(None, self.signatures, network, wall=self.wall)
+        self.gateway = Gateway(
+            configuration, router, self.executor, self.stats, state, network, self.wall, on_the_spot()
+        )
         network.listenTCP(GATEWAY_PORT, self.gateway.site)
 
     def client(self) -> Client:

@@ -196,6 +196,15 @@ class Ejection(TestCase):
                     self.fails(accounts, name, 9)
                 self.assertEqual(len(accounts.choose("m", 0).ejected), most)
 
+    def test_a_ceiling_for_probes(self) -> None:
+        """A probe that fails while as many others are ejected as may be ejects nobody: it is
+        followed by another."""
+        accounts = self.pool("ab")
+        self.fails(accounts, "a", 5)
+        self.fails(accounts, "b", 5, now=5)
+        self.fails(accounts, "a", 1, now=6)
+        self.assertEqual(names(accounts, now=6), "a")
+
     def test_failures_for_want_of_anybody_else(self) -> None:
         """An ejected account that is asked all the same is not ejected for longer by that."""
         accounts = self.pool("a")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
+
 from aigateway.config import Config, Limits, Retries, Route, Target
 from aigateway.pace import ENOUGH
 
@@ -91,6 +93,22 @@ class Budget(Turns):
         self.assertEqual(self.answer().status, 502)
         self.assertEqual(len(scripted.asked), 1)
         self.assertTrue(self.outcome().retry_denied)
+
+    def test_each_route_has_its_own(self) -> None:
+        """The trouble of one route leaves the others theirs."""
+        broken, fine = Scripted(refuses(500)), Scripted(*([refuses(500), answers()] * 20))
+        for port, one in ((FIRST, broken), (SECOND, fine)):
+            self.serve(one, port)
+        accounts = [f"a{number}" for number in range(30)]
+        both = (
+            provider("first", port=FIRST, accounts=accounts, models=("bad",)),
+            provider("second", port=SECOND, accounts=("one", "two"), models=("good",)),
+        )
+        self.start(config(*both))
+        for _ in range(2):
+            self.answer("bad")
+        self.assertEqual(len(broken.asked), 12)
+        self.assertEqual(self.answer("good").text(), "hello")
 
     def test_the_last_one_failing_is_no_denial(self) -> None:
         """Where nobody was left to ask, the budget was not what was missing."""
@@ -242,6 +260,22 @@ class Queue(Turns):
         self.assertEqual(first.answer().text(), "hello")
         self.assertEqual(len(scripted.asked), 2)
 
+    def test_a_turn_for_an_account_that_rests_by_now(self) -> None:
+        """While one account was slow, others found out that the next must not be asked."""
+        slow = FakeProvider()
+        self.serve(slow, FIRST)
+        self.start(config(provider(port=FIRST, accounts=("one", "two"))))
+        waiting = self.ask(chat("first"))
+        self.ask(chat("second"))
+        slow.asked[1].respond(BUSY, 429, retry_after="100")
+        self.network.flush()
+        self.assertEqual([asked.account[-3:] for asked in slow.asked], ["one", "two", "one"])
+        slow.asked[0].respond(error_body("no"), 500)
+        self.network.flush()
+        self.assertEqual(waiting.answer().status, 502)
+        self.assertEqual(len(slow.asked), 3)
+        slow.asked[2].finish(chunk("hello"), STOP, DONE)
+
     def test_nobody_jumps_the_queue(self) -> None:
         """Who comes when an account is ready again stands behind those that wait for it."""
         scripted = self.serve_one(
@@ -373,6 +407,46 @@ class Hedging(Turns):
         self.assertGreaterEqual(len(second.asked), 5)
         self.assertEqual(len(first.asked), ENOUGH + 100)
 
+    def test_after_one_that_had_the_client_to_itself(self) -> None:
+        """An attempt that failed before it said anything, and had no rival, has no part in what the
+        next one is credited with, which has rivals."""
+        empty = Scripted(lambda asked: asked.respond(b"", content_type="text/event-stream"))
+        second = FakeProvider()
+        two = self.two_targets(empty, second, hedge=0.5, continuation=True)
+        self.start(msgspec.structs.replace(two, retries=Retries(always=1000, eject_after=0)))
+        for _ in range(ENOUGH + 1):
+            client = self.ask(chat(model="fast"))
+            self.advance(1.0)
+            second.asked[-1].head()
+            second.asked[-1].finish(chunk("hello"), STOP, usage_chunk(3, 2), DONE)
+            self.network.flush()
+        self.assertEqual(client.answer().headers["x-aigateway-provider"], "second")
+        outcome = self.outcomes[-1]
+        self.assertEqual((outcome.result, outcome.provider), ("ok", "second"))
+        assert outcome.usage is not None
+        self.assertEqual((outcome.usage.output_tokens, outcome.usage.estimated), (2, False))
+
+    def test_a_bug_in_one_of_them(self) -> None:
+        """The other one answers, and the log has the traceback, once."""
+        first, second = self.begin()
+        job = self.executor.attempts._calls.streamed
+        whole = job.prepare
+
+        def broken(exchange: Any, chat: Any, one: Any, credential: Any) -> Any:
+            if one.provider.name == "second":
+                raise ZeroDivisionError
+            return whole(exchange, chat, one, credential)
+
+        job.prepare = broken
+        client = self.ask_slowly()
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.say(first.asked[-1], "me")
+        first.asked[-1].finish(STOP, DONE)
+        self.network.flush()
+        self.assertEqual(client.answer().text(), "me")
+        self.assertEqual(self.errors(), ["internal_error", None])
+        self.assertEqual(second.asked, [])
+
     def test_a_slow_reader_of_the_winner(self) -> None:
         """The one that has the client is paused with it."""
         _, second = self.begin()
@@ -488,6 +562,16 @@ class Continuing(Turns):
         self.assertEqual(self.errors(), ["truncated", "client_left"])
         self.assertEqual(self.outcome().result, "client_left")
 
+    def test_one_that_refuses_to_go_on(self) -> None:
+        """That is no word on the client's request: what is told is the break."""
+        dying, living = self.begin(refuses(400, error_body("no prefill")))
+        client = self.break_off(dying, "The beginning")
+        self.assertEqual(len(living.asked), 1)
+        self.assertEqual(client.answer().events()[-1], "error")
+        self.assertNotIn(b"no prefill", client.answer().body)
+        self.assertEqual(self.errors(), ["truncated", "refused"])
+        self.assertEqual(self.outcome().result, "truncated")
+
     def test_before_the_first_byte_it_is_an_ordinary_retry(self) -> None:
         """The next target is asked the same, for all of it."""
         dying, living = self.begin(answers())
@@ -496,6 +580,23 @@ class Continuing(Turns):
         self.network.flush()
         self.assertEqual(client.answer().text(), "hello")
         self.assertEqual(len(living.asked[0].body["messages"]), 1)
+
+    def test_a_break_while_others_rest(self) -> None:
+        """The client is told what broke the answer off, and not that there was nobody else to ask."""
+        for continuation in (False, True):
+            with self.subTest(continuation=continuation):
+                self.network.close_ports()
+                first, second = FakeProvider(), Scripted(refuses(429, BUSY, retry_after="300"))
+                self.start(self.two_targets(first, second, continuation=continuation))
+                self.ask(chat(model="fast"))
+                first.asked[0].respond(error_body("no"), 500)
+                self.network.flush()
+                client = self.ask(chat(model="fast"))
+                first.asked[1].head()
+                first.asked[1].finish(chunk("half"))
+                self.network.flush()
+                self.assertNotIn(b"resting", client.answer().body)
+                self.assertEqual(self.outcomes[-1].result, "truncated")
 
     def test_other_routes(self) -> None:
         """Without the option the break is the client's to see, and the answer may pass as it came."""
