@@ -169,7 +169,8 @@ POLICIES: tuple[Policy, ...] = (
 def arrivals(chance: random.Random, load: float) -> list[float]:
     """The pauses between the requests of a day: at random, twice as many at noon as at midnight."""
     mean = load * ACCOUNTS * QUOTA / WINDOW
-    now, pauses, last = 0.0, [], 0.0
+    now = last = 0.0
+    pauses: list[float] = []
     while True:
         now += chance.expovariate(mean * 1.5)
         if now >= DAY:

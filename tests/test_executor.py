@@ -138,6 +138,20 @@ class AccountTests(ExecutorTestCase):
 
 
 class TargetTests(ExecutorTestCase):
+    def test_a_second_target_that_cannot_be_asked_this(self) -> None:
+        """Where the first can be but has failed, the client is told of that: its request is well-formed,
+        and may be answered when it comes again."""
+        both = Scripted(refuses(500)), Scripted(answers())
+        for port, scripted in zip((FIRST, SECOND), both, strict=True):
+            self.serve(scripted, port)
+        route = Route(model="fast", targets=(Target("first", "m-1"), Target("second", "m-2")))
+        second = provider("second", port=SECOND, kind="anthropic")
+        self.start(config(provider("first", port=FIRST), second, routes=(route,), strict=True))
+        client = self.ask(chat(model="fast", seed=7), path="/openai/v1/chat/completions")
+        self.assertEqual(client.answer().status, 502)
+        self.assertEqual(self.errors(), ["failed", "malformed_request"])
+        self.assertEqual(both[1].asked, [])
+
     def test_the_next_target_is_tried(self) -> None:
         """When no account of a provider can do it, the next target is asked, for its model."""
         first, second = self.start_two(refuses(500), answers("hello"))
@@ -532,7 +546,8 @@ class DrainTests(ExecutorTestCase):
         self.executor.refuse_new()
         exchange = Exchange(CLAUDE, None, 0.0, 0.0)
         exchange.chat = ChatRequest(dialect="claude", model="gpt-4", messages=())
-        self.failureResultOf(Deferred.fromCoroutine(self.executor.whole(exchange)), Stopping)
+        answer = self.executor.whole(self.executor.attempts, exchange)
+        self.failureResultOf(Deferred.fromCoroutine(answer), Stopping)
         self.assertEqual(self.provider.asked, [])
 
     def test_the_rest_are_cut(self) -> None:

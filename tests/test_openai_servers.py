@@ -11,6 +11,7 @@ import msgspec
 
 from aigateway.config import Account, Provider
 from aigateway.dialects.base import Rendered
+from aigateway.dialects.begun import begun_with
 from aigateway.dialects.openai import servers
 from aigateway.dialects.openai.render import render_request
 from aigateway.dialects.openai.servers import SERVERS, Profile, server_at
@@ -404,6 +405,7 @@ class FromTheHub(unittest.TestCase):
             "custom_tools": from_openai(tools=[{"type": "custom", "custom": {"name": "run"}}]),
             "files": None,
             "audio": None,
+            "prefill": begun_with(from_claude(messages=HELLO), "Once", 0),
         }
         models = {"developer_role": "o1", "max_completion_tokens": "o1"}
         for name in servers.SWITCHES:
