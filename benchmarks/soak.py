@@ -71,12 +71,12 @@ GROWTH = {"PSS KiB": 6 * 1024, "descriptors": 2, "threads": 3, "delayed calls": 
 """How much more there may be of each after the run than after the warm-up."""
 LONG_ENOUGH = 600.0
 """Seconds of load below which a slope is told, but proves nothing."""
-SLOPES = {"PSS KiB": 12 * 1024, "descriptors": 60, "threads": 6, "delayed calls": 60}
-"""How much more there may surely be in each hour, under load."""
+SLOPES = {"PSS KiB": 12 * 1024, "descriptors": 60, "threads": 6, "delayed calls": 60, "objects": 4000}
+"""How much more there may surely be in each hour, under load. Of objects it is one in five requests: what is
+kept of each model and account (rows, circuits, routes) is made when it is first asked for, and bounded,
+so that what there was after the warm-up says little."""
 MEASURED = ("RSS KiB", *GROWTH, "objects")
 """RSS as it is, PSS (when all is quiet) without what the C library keeps for later."""
-OBJECTS = 0.05
-"""The share by which the number of the gateway's objects may have grown."""
 
 
 @dataclass
@@ -243,8 +243,6 @@ def judged(
             broken.append(f"{name}: {number(now - was)} more than after the warm-up")
         if long and name in SLOPES and hourly - error > SLOPES[name]:
             broken.append(f"{name}: {number(hourly)} more in each hour")
-        if name == "objects" and now > was * (1 + OBJECTS):
-            broken.append(f"objects: {now / was - 1:.1%} more")
     if after["open requests"]:
         broken.append(f"{after['open requests']} requests are still open")
     broken += [f"log: {line}" for line in watched.errors()[:10]]
