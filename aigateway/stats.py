@@ -100,6 +100,7 @@ class StatsService(Service):
             output_tokens=usage.output_tokens,
             chunks=outcome.chunks,
             attempts=len(outcome.attempts),
+            more=_turns(outcome),
             error=None if outcome.error is None else _printable(outcome.error),
         )
 
@@ -138,7 +139,7 @@ class StatsService(Service):
 _REQUEST = (
     "{request_id} {client} {model} -> {target} account={account} {result} {status}"
     " ttfb={ttfb} total={seconds:.3f}s in={input_tokens} cached={cache_read_tokens} out={output_tokens}"
-    " chunks={chunks} attempts={attempts}"
+    " chunks={chunks} attempts={attempts}{more}"
 )
 _REQUEST_WITH_ERROR = _REQUEST + ": {error}"
 
@@ -165,6 +166,17 @@ def _quantiles(histogram: Histogram) -> str:
     if not histogram.count:
         return "-"
     return "/".join(f"{histogram.quantile(q):.3f}" for q in (0.5, 0.9, 0.99)) + " s"
+
+
+def _turns(outcome: Outcome) -> str:
+    """What happened before the answer, where anything did."""
+    told = ""
+    if len(outcome.attempts) > 1:
+        tries = (f"{one.provider}/{one.account}:{one.error or 'ok'}" for one in outcome.attempts)
+        told += f" tried={','.join(tries)}"
+    if outcome.waited:
+        told += f" waited={outcome.waited:.3f}s"
+    return told + " retry=denied" if outcome.retry_denied else told
 
 
 def _printable(text: str) -> str:

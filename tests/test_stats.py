@@ -96,6 +96,14 @@ class StatsServiceTests(SynchronousTestCase):
         )
         self.assertEqual(self.service.stats.totals.requests, 1)
 
+    def test_what_came_before(self) -> None:
+        """Several attempts are told by account and end, and waiting and a denied retry as such."""
+        failed = msgspec.structs.replace(ATTEMPT, account="spare", error="failed")
+        self.run_request(outcome(attempts=(failed, ATTEMPT), waited=1.5))
+        self.assertIn(" attempts=2 tried=glm/spare:failed,glm/main:ok waited=1.500s", self.lines()[0])
+        self.run_request(outcome(attempts=(failed,), retry_denied=True, error="it failed"))
+        self.assertTrue(self.lines()[0].endswith(" attempts=1 retry=denied: it failed"))
+
     def test_line_without_provider(self) -> None:
         """A refusal of the gateway's own has dashes for what there was not, and the reason."""
         refusal = outcome(
