@@ -170,7 +170,7 @@ def _stall(ours: Gateway, upstream: RawUpstream, path: str, model: str, streams:
     while not all(one.closed for one in flood) and time.monotonic() < moved + WRITE_STALL + 2 * LATE:
         if not any(one.closed for one in flood) and (taken := sum(one.sent for one in flood)) != before:
             moved, before = time.monotonic(), taken  # the kernels find room even now
-        time.sleep(0.05)
+        time.sleep(0.05)  # by so much the end may be told late
     ended = time.monotonic() - moved
     for client in clients:
         client.close()
@@ -189,7 +189,7 @@ def warm_up(ours: Gateway) -> None:
 def _moves(connections: list[Connection]) -> bool:
     """Whether any of them gets rid of more within a second."""
     before = sum(one.sent for one in connections)
-    time.sleep(1)
+    time.sleep(1)  # the second that is asked about
     return sum(one.sent for one in connections) != before
 
 
@@ -208,7 +208,7 @@ def slow_readers(count: int, seconds: float) -> tuple[list[list[str]], bool]:
                 f"{ours.port},{readers}",
             ]
             with running(command, cores()[1], cwd=ROOT, environ={}):
-                time.sleep(1)
+                time.sleep(1)  # until all of them are connected and full
                 found: list[float] = []
                 until = time.monotonic() + seconds
                 fast = post(ours.port, OPENAI, question(OPENAI, "steady"))
@@ -229,7 +229,7 @@ def read_slowly(port: int, count: int) -> None:
     """``count`` clients that read some 20 KB a second each, for ever."""
     clients = [post(port, OPENAI, question(OPENAI, "openai-flood"), buffer=4096) for _ in range(count)]
     while True:
-        time.sleep(0.1)
+        time.sleep(0.1)  # their pace: this is what makes them slow
         for client in clients:
             client.recv(2048)
 

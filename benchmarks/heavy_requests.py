@@ -95,11 +95,11 @@ def streaming(running: Gateway, provider: Provider) -> Iterator[list[float]]:
     reader = Thread(target=note_gaps, args=(client, gaps, provider.over.is_set))
     reader.start()
     try:
-        time.sleep(CALM)
+        time.sleep(CALM)  # its beginning is not to count
         gaps.clear()
         yield gaps
     finally:
-        time.sleep(CALM)
+        time.sleep(CALM)  # what comes late comes after the answer
         provider.over.set()
         reader.join()
 
@@ -182,10 +182,10 @@ def crowd(running: Gateway, provider: Provider, size: int) -> tuple[Seen, float,
         for client in clients:
             client.join()
         seen.seconds.append(time.monotonic() - begun)
-    seen.late.append(max(gaps) - INTERVAL)
+    seen.late.append(max(gaps, default=PATIENCE) - INTERVAL)
     seen.grown.append((running.peak() - before) / 1024)
     seen.status = ",".join(sorted({status.decode() or "none" for status in found}))
-    time.sleep(3.0)
+    time.sleep(3.0)  # in which the memory is to be given back
     return seen, (running.peak() - before) * 1024, (running.memory() - before) * 1024
 
 
@@ -205,7 +205,7 @@ def main() -> int:
     with gateway(CONFIG % provider.upstream.port) as running:
         quiet = Seen(status="-", seconds=[1.0], grown=[0.0])
         with streaming(running, provider) as gaps:
-            time.sleep(3.0)
+            time.sleep(3.0)  # of the stream alone, to compare with
         quiet.late.append(max(gaps) - INTERVAL)
         rows.append(quiet.row("the stream alone"))
         for part, family in (("requests", requests), ("answers", answers)):

@@ -194,7 +194,7 @@ class Log:
             if time.monotonic() - begun > PATIENCE:
                 said = "".join(self._lines[-30:])
                 raise SystemExit(f"the log does not say {words!r} for the {count}. time:\n{said}")
-            time.sleep(0.05)
+            time.sleep(0.05)  # nothing tells when a log has grown
 
 
 def measure(restarts: int, pause: float, reload: bool) -> tuple[list[Clients], float]:
@@ -225,7 +225,7 @@ def measure(restarts: int, pause: float, reload: bool) -> tuple[list[Clients], f
             for clients in kinds:
                 clients.start()
             for turn in range(1, restarts + 1):
-                time.sleep(pause)
+                time.sleep(pause)  # of load between two restarts
                 if reload:
                     write(1_000_000 + turn)
                     os.kill(parent, signal.SIGHUP)
@@ -233,7 +233,7 @@ def measure(restarts: int, pause: float, reload: bool) -> tuple[list[Clients], f
                 else:
                     os.kill(parent, signal.SIGUSR2)
                     log.wait_for(" serves", turn + 1)
-            time.sleep(pause)
+            time.sleep(pause)  # and after the last
             for clients in kinds:
                 clients.stop()
             for clients in kinds:

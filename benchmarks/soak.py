@@ -186,7 +186,7 @@ def gateway(base_urls: dict[str, str]) -> Iterator[Watched]:
             while b"listens on" not in log.read_bytes():
                 if process.poll() is not None or time.monotonic() - begun > PATIENCE:
                     raise SystemExit("the gateway does not start:\n" + log.read_text()[-2000:])
-                time.sleep(0.05)
+                time.sleep(0.05)  # nothing tells when it listens
             yield Watched(process.pid, port, log, inside)
 
 

@@ -145,7 +145,7 @@ class RawUpstream:
                 peer.shutdown(socket.SHUT_WR)
             while pieces is None or peer.recv(65536):
                 if pieces is None:
-                    time.sleep(3600)
+                    time.sleep(3600)  # never reads on; the thread ends with the process
         connection.closed = True
 
     def close(self) -> None:
@@ -214,7 +214,7 @@ def paced(pieces: Iterable[bytes], seconds: float) -> Iterator[bytes]:
     for piece in pieces:
         yield piece
         due += seconds
-        time.sleep(max(due - time.monotonic(), 0))
+        time.sleep(max(due - time.monotonic(), 0))  # the pace itself
 
 
 def allow_many_files(count: int) -> None:
